@@ -1,0 +1,106 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace colony {
+namespace {
+
+Error from_errno(const char* tried, const std::filesystem::path& path) {
+  const int code = errno;
+  return make_error(code == ENOENT || code == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kUnavailable,
+                    "cannot {} {}: {}", tried, path.string(),
+                    std::generic_category().message(code));
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+Result<std::string> read_file(const std::filesystem::path& path, uint64_t bytes_max) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return from_errno("open", path);
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return from_errno("stat", path);
+  if (S_ISDIR(info.st_mode)) return invalid("cannot read {}: it is a folder", path.string());
+  std::string bytes;
+  if (S_ISREG(info.st_mode)) bytes.reserve(static_cast<size_t>(std::min<uint64_t>(
+      static_cast<uint64_t>(info.st_size), bytes_max)));
+  std::string chunk(1 << 16, '\0');
+  for (;;) {
+    const ssize_t n = ::read(file.get(), chunk.data(), chunk.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return from_errno("read", path);
+    if (n == 0) return bytes;
+    if (bytes.size() + static_cast<size_t>(n) > bytes_max) {
+      return exhausted("{} is larger than {} bytes", path.string(), bytes_max);
+    }
+    bytes.append(chunk.data(), static_cast<size_t>(n));
+  }
+}
+
+Status write_file(const std::filesystem::path& path, std::string_view bytes) {
+  const std::filesystem::path part = path.string() + fmt::format(".{}.part", ::getpid());
+  {
+    const Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    if (file.get() < 0) return from_errno("create", part);
+    size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t n = ::write(file.get(), bytes.data() + done, bytes.size() - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return from_errno("write", part);
+      done += static_cast<size_t>(n);
+    }
+    if (::fsync(file.get()) != 0) return from_errno("sync", part);
+  }
+  if (::rename(part.c_str(), path.c_str()) != 0) return from_errno("rename to", path);
+  return {};
+}
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return from_errno("open", path);
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return from_errno("stat", path);
+  if (!S_ISREG(info.st_mode)) return invalid("cannot map {}: not a regular file", path.string());
+  const auto size = static_cast<size_t>(info.st_size);
+  void* data = nullptr;
+  if (size > 0) {
+    data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+    if (data == MAP_FAILED) return from_errno("map", path);
+  }
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(path, static_cast<const std::byte*>(data), size));
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::release(std::span<const std::byte> part) const {
+  if (part.empty()) return;
+  // Only whole pages inside the part: its neighbours may be in use.
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto from = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const auto to = (reinterpret_cast<uintptr_t>(part.data()) + part.size()) / page * page;
+  if (to > from) ::madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+}
+
+}  // namespace colony

@@ -1,0 +1,93 @@
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "base/budget.h"
+#include "base/byte_ledger.h"
+#include "base/mailbox.h"
+#include "base/stats.h"
+
+namespace colony {
+namespace {
+
+TEST(ByteLedger, NeverPassesItsCeiling) {
+  ByteLedger ledger(100);
+  auto weights = ledger.take("weights", 60);
+  ASSERT_TRUE(weights);
+  auto kv = ledger.take("kv", 41);
+  ASSERT_FALSE(kv);
+  EXPECT_EQ(kv.error().code, ErrorCode::kExhausted);
+  EXPECT_NE(kv.error().message.find("weights 60 B"), std::string::npos) << kv.error().message;
+  EXPECT_FALSE(weights->resize(101));
+  EXPECT_EQ(ledger.used(), 60u);
+  ASSERT_TRUE(weights->resize(100));
+  { ByteLease moved = std::move(*weights); }
+  EXPECT_EQ(ledger.used(), 0u);
+  EXPECT_EQ(ledger.peak(), 100u);
+  EXPECT_FALSE(ledger.take("kv", UINT64_MAX));
+}
+
+TEST(Bytes, AreReadAndWritten) {
+  EXPECT_EQ(*parse_bytes("2GiB"), 2ULL << 30);
+  EXPECT_EQ(*parse_bytes("1.5 m"), 3ULL << 19);
+  EXPECT_EQ(*parse_bytes("77"), 77u);
+  for (const char* bad : {"", "x", "-1", "1QiB", "nan", "1e99"}) EXPECT_FALSE(parse_bytes(bad)) << bad;
+  EXPECT_EQ(format_bytes(1610612736), "1.5 GiB");
+}
+
+TEST(Budget, IsNeverPassedByOneToken) {
+  Budget budget(1000);
+  std::atomic<uint64_t> taken{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        while (budget.debit(7)) taken += 7;
+      });
+    }
+  }
+  EXPECT_EQ(taken, 994u);
+  EXPECT_EQ(budget.left(), 6u);
+  EXPECT_EQ(budget.spent(), 994u);
+  EXPECT_FALSE(budget.debit(7));
+}
+
+TEST(Mailbox, RefusesWhenFullAndDrainsAfterClose) {
+  Mailbox<int> box(2);
+  int a = 1, b = 2, c = 3;
+  EXPECT_TRUE(box.try_push(a));
+  EXPECT_TRUE(box.try_push(b));
+  EXPECT_FALSE(box.try_push(c));
+  box.close();
+  EXPECT_FALSE(box.push(4));
+  EXPECT_EQ(box.pop(), 1);
+  EXPECT_EQ(box.pop(), 2);
+  EXPECT_EQ(box.pop(), std::nullopt);
+}
+
+TEST(Mailbox, LosesNothingBetweenThreads) {
+  Mailbox<int> box(3);
+  long sum = 0;
+  {
+    std::jthread reader([&] {
+      while (auto item = box.pop()) sum += *item;
+    });
+    for (int i = 1; i <= 1000; ++i) ASSERT_TRUE(box.push(i));
+    box.close();
+  }
+  EXPECT_EQ(sum, 500500);
+}
+
+TEST(Intervals, AgreeWithKnownValues) {
+  const auto w = wilson95(8, 10);  // 0.4902, 0.9433: R's prop.test(8, 10, correct = FALSE)
+  EXPECT_NEAR(w.low, 0.4902, 1e-4);
+  EXPECT_NEAR(w.high, 0.9433, 1e-4);
+  std::vector<double> soft;
+  for (int i = 0; i < 400; ++i) soft.push_back((i % 5) / 4.0);  // mean .5, sd .3536
+  const auto b = interval95(soft);
+  EXPECT_NEAR(b.low, 0.5 - 1.96 * 0.3536 / 20, 0.008);
+  EXPECT_NEAR(b.high, 0.5 + 1.96 * 0.3536 / 20, 0.008);
+}
+
+}  // namespace
+}  // namespace colony

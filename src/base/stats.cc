@@ -1,0 +1,68 @@
+#include "base/stats.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/rng.h"
+
+namespace colony {
+
+Interval wilson95(double successes, uint64_t n) {
+  if (n == 0) return {0, 1};
+  constexpr double z = 1.959963984540054;
+  const auto count = static_cast<double>(n);
+  const double p = successes / count;
+  const double denominator = 1 + z * z / count;
+  const double centre = (p + z * z / (2 * count)) / denominator;
+  const double half = z * std::sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / denominator;
+  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+}
+
+Interval bootstrap95(std::span<const double> values) {
+  if (values.empty()) return {0, 1};
+  constexpr int kResamples = 1000;
+  std::vector<double> means;
+  means.reserve(kResamples);
+  for (uint32_t sample = 0; sample < kResamples; ++sample) {
+    // One Philox block gives four indices; streams cannot run out however large the input is.
+    double sum = 0;
+    for (size_t i = 0; i < values.size(); i += 4) {
+      const auto draws = philox({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), sample, 0},
+                                {0x626f6f74u, 0u});
+      for (size_t j = i; j < std::min(i + 4, values.size()); ++j) {
+        sum += values[static_cast<size_t>(uint64_t{draws[j - i]} * values.size() >> 32)];
+      }
+    }
+    means.push_back(sum / static_cast<double>(values.size()));
+  }
+  std::sort(means.begin(), means.end());
+  return {means[24], means[974]};
+}
+
+Interval interval95(std::span<const double> scores) {
+  const bool binary = std::all_of(scores.begin(), scores.end(), [](double s) { return s == 0 || s == 1; });
+  if (!binary) return bootstrap95(scores);
+  return wilson95(std::accumulate(scores.begin(), scores.end(), 0.0), scores.size());
+}
+
+double mean(std::span<const double> values) {
+  if (values.empty()) return 0;
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+double percentile(std::vector<double> values, double p) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const auto rank = static_cast<size_t>(std::ceil(p * static_cast<double>(values.size())));
+  return values[std::clamp<size_t>(rank, 1, values.size()) - 1];
+}
+
+}  // namespace colony
