@@ -1,0 +1,77 @@
+// An agent: a folder agents/<name>/ as a checked value (conventions part 4).
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "engine/request.h"
+#include "swarm/node.h"
+
+namespace colony::agent {
+
+enum class Role : uint8_t { kWorker, kData, kResource, kInteraction, kEvaluation };
+
+struct Requires {
+  std::vector<std::string> models, adapters, lua, executables, mcp;  // "name" or "name@version-or-hash"
+};
+
+struct AgentSpec {
+  std::string name;
+  std::string description;
+  Role role = Role::kWorker;
+  std::filesystem::path folder;
+  std::string model;    // "" = the colony's
+  std::string adapter;  // "" = none; else a folder, relative to the agent's
+  std::vector<std::string> skills;
+  engine::SamplingParams sampling;
+  int max_tokens = 256;
+  double seconds_max = 60;
+  uint64_t memory_max = 0;  // 0: none
+  Requires requirements;
+  bool labels_from_task = false;
+  std::vector<std::string> choices;  // [answer] choices: exactly one of these
+  Json schema;                       // [answer] schema = "FILE", parsed; null when none
+  std::string prompt;                // PROMPT.md: the system message; "" = the template's default
+  std::vector<std::pair<std::string, std::string>> examples;  // examples.jsonl {prompt, answer}
+  std::string script;                // script.lua; "" = none
+  std::string generation;            // SHA-256 over everything above, first 16 hex digits
+
+  swarm::AgentId id() const;  // hash of name and generation
+};
+
+// Reads and checks one agent: a folder with agent.toml, or with agent.json + PROMPT.md/AGENTS.md
+// (tiny-agents), or a single Markdown file with YAML front matter. Unknown keys are an error that
+// names the nearest known one.
+Result<AgentSpec> load_agent(const std::filesystem::path& path);
+
+// Whether what the agent requires is there; the list of what is missing, empty when all is well.
+std::vector<std::string> missing_requirements(const AgentSpec& agent);
+
+// Every agent under `folder`. Threads: one owner.
+class AgentDirectory {
+ public:
+  // Fails when the folder is absent or holds no valid agent. Broken agents are in problems().
+  static Result<AgentDirectory> open(const std::filesystem::path& folder,
+                                     const std::vector<std::string>& only = {});
+  // Ascending name.
+  const std::vector<std::shared_ptr<const AgentSpec>>& agents() const { return agents_; }
+  // (folder, reason) of agents that do not load; their last good version, if any, stays in agents().
+  const std::vector<std::pair<std::string, std::string>>& problems() const { return problems_; }
+  // Looks at the files again; true when agents or problems changed. Cheap (stat only) when not.
+  bool refresh();
+
+ private:
+  std::filesystem::path folder_;
+  std::vector<std::string> only_;
+  std::vector<std::shared_ptr<const AgentSpec>> agents_;
+  std::vector<std::pair<std::string, std::string>> problems_;
+  struct Seen;
+  std::shared_ptr<Seen> seen_;
+};
+
+}  // namespace colony::agent

@@ -1,0 +1,78 @@
+// The colony at work: tasks in, swarm nodes decide, agents answer through one engine, checked
+// outcomes become deposits. There is no dispatcher: a task enters at a node, is announced on the
+// bus, agents' hosts bid from their own trails, the asker takes the highest bid.
+//
+// One thread, step by step, so the same seed gives the same run: decisions depend on step counts,
+// and outcomes are deposited in task order at step boundaries.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/agent.h"
+#include "agent/run_log.h"
+#include "base/budget.h"
+#include "base/clock.h"
+#include "base/result.h"
+#include "data/check.h"
+#include "data/task_line.h"
+#include "engine/engine.h"
+
+namespace colony::agent {
+
+struct ColonyOptions {
+  int nodes = 1;
+  int in_flight = 16;            // tasks between announcement and outcome at once
+  uint64_t seed = 0;
+  std::shared_ptr<Budget> budget;               // of the whole run; null: none
+  std::optional<std::chrono::nanoseconds> deadline;  // Clock::now() at which the run ends
+  uint64_t run_id = 0;           // mixed into task ids
+  int max_tokens = 256;
+  std::filesystem::path home;    // where the place mean is kept, by model hash
+  bool raw = false;              // prompts as they are, without the template
+  bool explore = true;
+};
+
+struct ColonyProgress {
+  int64_t total = 0, final = 0, failed = 0, in_flight = 0;
+  double score_sum = 0;
+  int64_t scored = 0;
+  uint64_t tokens = 0;
+};
+
+class Colony {
+ public:
+  // `engine`, `agents`, `log`, `clock` are borrowed and must outlive this. `saved`: what earlier
+  // runs learned, by node id (Node::save()); what does not load is reported, not fatal.
+  static Result<std::unique_ptr<Colony>> create(
+      const ColonyOptions& options, engine::Engine& engine, AgentDirectory& agents, RunLog& log,
+      const Clock& clock, const std::vector<std::pair<swarm::NodeId, std::string>>& saved);
+  ~Colony();
+
+  // `index`: position in the task file; ascending over calls. Tasks wait here until admitted.
+  void add(int64_t index, data::TaskLine task, std::shared_ptr<const data::Check> check);
+
+  // One step: admit, embed, announce, bid, assign, run one engine step, check, deposit, log.
+  // Fails only when the log does. Returns the rows that became final.
+  Result<std::vector<FinalRow>> step();
+  bool done() const;
+  const ColonyProgress& progress() const;
+
+  // Ends a node as a crash would: its state is gone, its hosted agents are silent, tasks that
+  // entered there or are worked on there go to living nodes. The last node cannot be killed.
+  Status kill_node(swarm::NodeId node);
+  // Starts it again from what the ledger has.
+  Status revive_node(swarm::NodeId node, const std::string& saved);
+
+  const swarm::Node& node(swarm::NodeId id) const;
+
+ private:
+  Colony();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace colony::agent

@@ -1,0 +1,54 @@
+// config.json (or GGUF metadata) as one struct: the knobs of the decoder this program runs.
+//
+// Source: hf_compat 1.2–1.6; agrees with transformers' LlamaConfig. Unknown keys are ignored;
+// a key that changes the numbers and is not implemented is an error that names it.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace colony::model {
+
+// How positions turn into angles. Source: HF modeling_rope_utils.
+struct RopeConfig {
+  enum class Kind : uint8_t { kDefault, kLinear, kDynamic, kLlama3, kYarn };
+  Kind kind = Kind::kDefault;
+  double theta = 10000.0;
+  double partial_rotary_factor = 1.0;
+  double factor = 1.0;
+  double low_freq_factor = 1.0, high_freq_factor = 4.0;            // llama3
+  int64_t original_max_position_embeddings = 0;                    // llama3, yarn
+  double beta_fast = 32.0, beta_slow = 1.0;                        // yarn
+  std::optional<double> attention_factor, mscale, mscale_all_dim;  // yarn
+  bool truncate = true;                                            // yarn
+  std::vector<float> divisors;  // GGUF rope_freqs: f' = f / divisor; empty when none
+};
+
+struct ModelConfig {
+  std::string model_type;  // "llama"
+  int64_t hidden_size = 0;              // C
+  int64_t intermediate_size = 0;        // F
+  int64_t num_hidden_layers = 0;
+  int64_t num_attention_heads = 0;      // H
+  int64_t num_key_value_heads = 0;      // G
+  int64_t head_dim = 0;                 // D
+  int64_t vocab_size = 0;               // V
+  int64_t max_position_embeddings = 0;
+  double rms_norm_eps = 1e-6;
+  bool attention_bias = false;
+  bool mlp_bias = false;
+  bool tie_word_embeddings = false;
+  RopeConfig rope;
+  std::vector<int32_t> eos_token_ids;   // config or generation_config; may be empty
+  std::optional<int32_t> bos_token_id, pad_token_id;
+};
+
+// `name` is the file, for messages. Fails kInvalid: wrong type, impossible value, an architecture
+// or feature that is not implemented (quantization_config, other model_type, …).
+Result<ModelConfig> parse_model_config(const Json& config, std::string_view name);
+
+}  // namespace colony::model

@@ -1,0 +1,87 @@
+// A Hugging Face checkpoint as a function from token ids to hidden states and logits.
+//
+// Weights are mapped from the files, packed once into what the kernels want, and shared by every
+// agent; nothing here knows text. A row's numbers depend on its own sequence only, bit for bit, at
+// every dtype (tensor/matmul.h, tensor/attention.h keep that promise).
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/byte_ledger.h"
+#include "base/result.h"
+#include "model/config.h"
+#include "model/kv_cache.h"
+#include "tensor/matmul.h"
+#include "tensor/thread_pool.h"
+
+namespace colony::model {
+
+class GgufFile;  // model/gguf.h
+
+// One step's rows. Rows of one sequence stand together, in ascending position.
+struct StepRows {
+  std::span<const int32_t> ids;                   // [T], each in [0, vocab_size)
+  std::span<const tensor::AttentionRow> where;    // [T], position and pages
+};
+
+class Transformer {
+ public:
+  struct Options {
+    tensor::WeightType dtype = tensor::WeightType::kF32;
+  };
+
+  // `path`: a folder with config.json and safetensors (single or sharded), or a .gguf file.
+  // Takes the packed weights from `ledger` (owner "weights") before reading them.
+  // Fails kNotFound, kCorrupt, kInvalid (not supported, names file, field, found, expected),
+  // kExhausted.
+  static Result<std::shared_ptr<const Transformer>> load(const std::filesystem::path& path,
+                                                         const Options& options,
+                                                         ByteLedger& ledger,
+                                                         tensor::ThreadPool& pool);
+  ~Transformer();
+
+  const ModelConfig& config() const;
+  tensor::WeightType dtype() const;
+  tensor::KvType default_kv_type() const;  // f32 for f32 weights, else bf16
+  uint64_t weight_bytes() const;
+  // SHA-256 over what decides the numbers (weights' file contents or sizes and headers, config):
+  // part of the KV key and of the place's identity. 64 hex digits; same for every dtype.
+  const std::string& content_hash() const;
+  // The opened GGUF when the model came from one (its metadata hold tokenizer and template).
+  const GgufFile* gguf() const;
+
+  // What a step needs and keeps: scratch, reused. Threads: one owner.
+  class Workspace {
+   public:
+    Workspace();
+    ~Workspace();
+    Workspace(Workspace&&) noexcept;
+    Workspace& operator=(Workspace&&) noexcept;
+    uint64_t bytes() const;
+
+   private:
+    friend class Transformer;
+    struct State;
+    std::unique_ptr<State> state_;
+  };
+
+  // Runs all layers and the final norm. hidden: [T, hidden_size], after the final norm (HF's
+  // last_hidden_state). Stores keys and values in `kv`. Threads: one caller a Workspace and KvCache.
+  void forward(const StepRows& rows, const KvCache& kv, std::span<float> hidden, Workspace& work,
+               tensor::ThreadPool& pool) const;
+
+  // logits: [rows, vocab_size] of hidden rows [rows, hidden_size].
+  void head(std::span<const float> hidden, int64_t rows, std::span<float> logits, Workspace& work,
+            tensor::ThreadPool& pool) const;
+
+ private:
+  Transformer();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace colony::model

@@ -1,0 +1,82 @@
+// y = x Wᵀ for weights packed once at load, in f32, bf16 or int8.
+//
+// Promise: a row of y depends on its row of x and on W only, bit for bit: not on how many rows the
+// call has, where the row stands, how many threads work, or what the other rows hold. Each output
+// is one sum over k in ascending order of fixed-size groups; int8 sums are exact integers.
+//
+//   f32   y = Σ_k x_k w_k, fused multiply-add in f32
+//   bf16  W rounded to bf16, x rounded to bf16 (nearest even), products summed in f32
+//   int8  W per output channel: w ≈ s_n q, q in [-127,127]; x per row: x ≈ t_r p; y = s_n t_r Σ p q
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "tensor/thread_pool.h"
+
+namespace colony::tensor {
+
+enum class WeightType : uint8_t { kF32, kBf16, kInt8 };
+std::string_view weight_type_name(WeightType type);  // "f32", "bf16", "int8"
+
+// Gives row n of the weights as f32: out has `in` numbers. Called once a row, from several threads.
+using RowSource = std::function<void(int64_t n, std::span<float> out)>;
+
+// Weights [N, K] (HF's [out, in]) in the layout the kernels want. Immutable, movable.
+class PackedMatrix {
+ public:
+  PackedMatrix() = default;
+  PackedMatrix(PackedMatrix&&) noexcept;
+  PackedMatrix& operator=(PackedMatrix&&) noexcept;
+  ~PackedMatrix();
+
+  // Reads every row once from `rows`. Needs n > 0, k > 0.
+  static PackedMatrix pack(WeightType type, int64_t n, int64_t k, const RowSource& rows,
+                           ThreadPool& pool);
+  // Bytes that pack() will hold, to be taken from the byte ledger before.
+  static uint64_t bytes_for(WeightType type, int64_t n, int64_t k);
+
+  WeightType type() const;
+  int64_t n() const;
+  int64_t k() const;
+  uint64_t bytes() const;
+  // Row `n` back as f32, as the kernels see it (rounded or dequantised).
+  void unpack_row(int64_t n, std::span<float> out) const;
+
+ private:
+  friend class MatmulAccess;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Reused between calls so that a step allocates nothing once it is warm. Threads: one owner.
+class MatmulScratch {
+ public:
+  MatmulScratch();
+  ~MatmulScratch();
+  MatmulScratch(MatmulScratch&&) noexcept;
+  MatmulScratch& operator=(MatmulScratch&&) noexcept;
+  uint64_t bytes() const;
+
+ private:
+  friend class MatmulAccess;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+struct MatmulArgs {
+  std::span<const float> x;  // [rows, w.k()]
+  int64_t rows = 0;          // > 0
+  std::span<float> y;        // [rows, w.n()]; must not overlap x
+  std::span<const float> bias;  // [w.n()] or empty
+  bool accumulate = false;      // y += instead of y =
+};
+
+// Runs on `pool`. Needs the sizes above.
+void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, MatmulScratch& scratch);
+
+}  // namespace colony::tensor

@@ -1,0 +1,29 @@
+// A small pool of threads with passive waiting: on a busy machine we lose our share and no more.
+//
+// run() splits a call into parts; each part must write only what is its own, so results do not
+// depend on how many threads there are or which of them takes which part.
+#pragma once
+#include <functional>
+#include <memory>
+
+namespace colony::tensor {
+
+class ThreadPool {
+ public:
+  // threads >= 1, the caller of run() included. 1 means: no thread is started.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const;
+  // Calls part(0) … part(parts-1), each once, on the calling thread and the pool's; returns when
+  // all are done. `part` must not throw and must not call run(). Threads: one caller at a time.
+  void run(int parts, const std::function<void(int)>& part);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace colony::tensor
