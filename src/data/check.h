@@ -21,7 +21,7 @@ class Check {
  public:
   // spec: "exact", "icase", "label", "numeric", "sql", "slots", "has_slots", "token_f1", "json",
   // "schema:FILE", "regex:RE", "script:NAME". Fails kInvalid (unknown, bad RE), kNotFound (file).
-  // `script` may be empty: script checks are then an error.
+  // `script` may be empty: the score of script checks is then an error.
   static Result<std::shared_ptr<const Check>> make(const std::string& spec,
                                                    const std::filesystem::path& folder,
                                                    ScriptCheck script);
@@ -29,5 +29,8 @@ class Check {
   // In [0, 1]. Fails when the task lacks the answer this check needs, or a script fails.
   virtual Result<double> score(const TaskLine& task, std::string_view output) const = 0;
 };
+
+// Whether a check of this spec compares with the task's answer.
+bool check_needs_answer(const std::string& spec);
 
 }  // namespace colony::data

@@ -35,9 +35,20 @@ struct TaskFile {
   std::string content_hash;           // SHA-256 of the bytes
 };
 
-// `path` may be "-" (standard input). A task.json beside the file gives the check that lines lack.
-// Duplicate ids are problems. Fails only when the file cannot be read or holds no task at all.
+// `path` may be "-" (standard input; folder is then empty: the current one, without task.json). A
+// task.json beside the file gives the check and the labels that lines lack. Blank lines are skipped.
+// Duplicate ids, unknown checks, and a check without the answer it needs are problems of their line.
+// Fails when file or task.json cannot be read, or there is no line at all; a file of bad lines only
+// gives no task but problems.
 Result<TaskFile> read_tasks(const std::filesystem::path& path);
+// `folder` empty: no task.json; files of checks are looked for in the current folder.
 Result<TaskFile> parse_tasks(std::string_view bytes, const std::filesystem::path& folder);
+
+// The messages of a task: its own, or its prompt as one user message.
+Json task_messages(const TaskLine& task);
+// Its raw text, for places: the prompt, or the contents of the messages joined by line ends.
+std::string task_text(const TaskLine& task);
+// The fields of the line that conventions 2b does not name, for the result line.
+Json unknown_fields(const TaskLine& task);
 
 }  // namespace colony::data
