@@ -18,8 +18,9 @@ inline constexpr int kPageTokens = 32;
 
 enum class KvType : uint8_t { kF32, kBf16 };
 
-// One layer's view of the cache. A page of one layer is K [G, kPageTokens, D] followed by V of the
-// same shape, in KvType. Page i of this layer starts at base + i * page_stride bytes.
+// One layer's view of the cache. A page of one layer is, for each kv head, K transposed
+// [Dp, kPageTokens] and then, for each kv head, V [kPageTokens, Dp], in KvType; Dp is D rounded up
+// to a multiple of 16. Page i of this layer starts at base + i * page_stride bytes.
 struct KvView {
   std::byte* base = nullptr;
   uint64_t page_stride = 0;  // bytes from a page to the next
@@ -27,7 +28,7 @@ struct KvView {
   int kv_heads = 0;  // G
   int head_dim = 0;  // D
 };
-// Bytes of one layer's page: 2 * G * kPageTokens * D * size of an element.
+// Bytes of one layer's page: 2 * G * kPageTokens * Dp * size of an element.
 uint64_t kv_page_bytes(KvType type, int kv_heads, int head_dim);
 
 // One row (token) of a step: where it stands, and its sequence's pages. Page t of `pages` holds

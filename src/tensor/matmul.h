@@ -2,11 +2,18 @@
 //
 // Promise: a row of y depends on its row of x and on W only, bit for bit: not on how many rows the
 // call has, where the row stands, how many threads work, or what the other rows hold. Each output
-// is one sum over k in ascending order of fixed-size groups; int8 sums are exact integers.
+// is one chain of fused multiply-adds over k in ascending order; int8 sums inside a group are exact
+// integers. f32 and int8 give the same bits on every instruction set.
 //
-//   f32   y = Σ_k x_k w_k, fused multiply-add in f32
-//   bf16  W rounded to bf16, x rounded to bf16 (nearest even), products summed in f32
-//   int8  W per output channel: w ≈ s_n q, q in [-127,127]; x per row: x ≈ t_r p; y = s_n t_r Σ p q
+//   f32   y = Σ_k x_k w_k
+//   bf16  W and x rounded to bf16 (nearest even), products summed in f32
+//   int8  W in groups of 32 along k: w ≈ d q + m, q in 0…255, d and m in f16; x per row with 13 bits:
+//         x ≈ t p, |p| ≤ 4095;  y = t Σ_g (d_g Σ_k p_k q_k + m_g Σ_k p_k)
+//
+// Why not the usual 8 bits a channel and 8 bits a row: on SmolLM2-135M (120 real prompts, mean KL
+// against f32) that gives .065. Weights alone: a channel .0066, symmetric groups of 32 .0022, affine
+// groups of 32 .0002. Activations alone, 8 bits: a row .075, groups of 32 .0045; a row with 10, 11,
+// 12, 13 bits: .0063, .0016, .0005, .0001. Both as above: .0003, same top token 99.4 %.
 #pragma once
 #include <cstdint>
 #include <functional>

@@ -1,0 +1,80 @@
+// The table of kernels, one for each instruction set; private to this room.
+//
+// kernels_impl.inl holds the one text of every kernel, written over 16 lanes of float; each
+// kernels_<isa>.cc compiles it for its instructions. Sixteen lanes everywhere (two registers on
+// AVX2) is what makes the results the same bits on all of them.
+#pragma once
+#include <cstdint>
+
+#include "tensor/attention.h"
+
+namespace colony::tensor {
+
+inline constexpr int kPanel = 32;   // outputs of one panel of packed weights
+inline constexpr int kGroup = 32;   // k of one int8 group
+inline constexpr int kInt8GroupBytes = kGroup * kPanel + 2 * 2 * kPanel;  // q, then d and m in f16
+inline constexpr int kActivationMax = 4095;
+
+// One panel (32 outputs) times `rows` rows of x; writes tile [rows, 32] at y with stride ldy.
+struct PanelArgs {
+  const void* x = nullptr;      // f32: float [rows, ldx]; bf16: uint16 pairs; int8: int16 [rows, ldx]
+  int64_t ldx = 0;              // elements from a row to the next
+  const void* panel = nullptr;
+  int64_t k = 0;                // padded: to 2 for bf16, to 32 for int8
+  int64_t rows = 0;
+  const float* row_scale = nullptr;   // int8: t, [rows]
+  const float* group_sums = nullptr;  // int8: Σ p of each group, [rows, k/32]
+  float* y = nullptr;
+  int64_t ldy = 0;
+};
+
+struct AttentionTile {
+  const float* q = nullptr;  // `heads` rows of head_dim, stride head_dim
+  int heads = 0;             // query heads of one kv head
+  int64_t position = 0, first = 0;  // keys first…position are seen
+  const int32_t* pages = nullptr;
+  const std::byte* base = nullptr;  // of the layer
+  uint64_t page_stride = 0;
+  uint64_t k_offset = 0, v_offset = 0;  // of this kv head inside a page, bytes
+  int head_dim = 0, padded_dim = 0;
+  KvType type = KvType::kF32;
+  float scale = 0, softcap = 0;
+  float* out = nullptr;  // [heads, head_dim]
+};
+
+struct Kernels {
+  void (*panel_f32)(const PanelArgs&) = nullptr;
+  void (*panel_bf16)(const PanelArgs&) = nullptr;
+  void (*panel_int8)(const PanelArgs&) = nullptr;
+  // One row: x [k] -> p [k padded to 32], its scale and group sums.
+  void (*quantize_row)(const float* x, int64_t k, int16_t* p, float* scale, float* sums) = nullptr;
+  void (*round_row_bf16)(const float* x, int64_t k, uint16_t* out) = nullptr;  // pads k to even
+  void (*rms_norm_row)(const float* x, const float* w, int64_t dim, float eps, float* y) = nullptr;
+  void (*silu_mul_row)(const float* gate, const float* up, int64_t n, float* y) = nullptr;
+  void (*add_row)(float* x, const float* y, int64_t n) = nullptr;
+  void (*attention_tile)(const AttentionTile&) = nullptr;
+  float (*max_of)(const float* x, int64_t n) = nullptr;  // n > 0; NaN is skipped
+  double (*sum_exp)(const float* x, int64_t n, float shift, float scale) = nullptr;  // Σ exp((x-shift)*scale)
+};
+
+extern const Kernels kKernelsAvx2;
+extern const Kernels kKernelsAvx512;
+extern const Kernels kKernelsAvx512Vnni;  // int8 panels only; the rest as AVX-512
+extern const Kernels kKernelsAvx512Bf16;  // bf16 panels only; the rest as AVX-512
+
+// The best for cpu(); tests may force another with ForceKernels.
+const Kernels& kernels();
+
+// For tests: every kernel as on a machine with no more than this, until destroyed. Threads: one.
+class ForceIsa {
+ public:
+  explicit ForceIsa(const char* level);  // "avx2", "avx512", "avx512vnni", "avx512bf16"
+  ~ForceIsa();
+  bool available() const { return available_; }
+
+ private:
+  bool available_ = false;
+  const Kernels* before_ = nullptr;
+};
+
+}  // namespace colony::tensor

@@ -1,0 +1,367 @@
+// The text of every kernel, compiled once for each instruction set; see kernels.h.
+//
+// The including file defines, for 16 lanes of float `F` and of int32 `I`, and 32 lanes of int16 `W`:
+//   f_zero f_set f_load f_store f_fma f_add f_sub f_mul f_div f_max f_min f_load_f16 f_load_bf16
+//   f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16,
+//   w_load_u8 w_set_pair i_dot, bf_dot, and the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kVecs (1 or 2), kAccVecs.
+// No function of the standard library is called here: this text is compiled with wider
+// instructions than the rest of the program, and the linker must not share it.
+
+#define INLINE static inline __attribute__((always_inline))
+
+constexpr float kNegInf = -__builtin_inff();
+
+// ---- exp ----
+// 2^n · P(r), n = round(x log2 e), r = x - n ln 2 in two parts; P of degree 6, Cephes expf's
+// coefficients. Relative error below 2e-7. Below -87.3 gives 0.
+INLINE F f_exp(F x) {
+  const F low = f_set(-87.3f);
+  F c = f_min(f_max(x, low), f_set(88.3f));
+  const F n = f_round(f_mul(c, f_set(1.44269504088896341f)));
+  F r = f_fma(n, f_set(-0.693359375f), c);
+  r = f_fma(n, f_set(2.12194440e-4f), r);
+  F p = f_set(1.9875691500e-4f);
+  p = f_fma(p, r, f_set(1.3981999507e-3f));
+  p = f_fma(p, r, f_set(8.3334519073e-3f));
+  p = f_fma(p, r, f_set(4.1665795894e-2f));
+  p = f_fma(p, r, f_set(1.6666665459e-1f));
+  p = f_fma(p, r, f_set(5.0000001201e-1f));
+  const F y = f_add(f_fma(p, f_mul(r, r), r), f_set(1.0f));
+  return f_zero_below(f_mul(y, f_pow2(n)), x, low);
+}
+
+// ---- products ----
+template <int R, int NV>
+INLINE void tile_f32(const PanelArgs& a, int64_t row, int vec) {
+  F acc[R][NV];
+  const float* x[R];
+  for (int r = 0; r < R; ++r) {
+    x[r] = static_cast<const float*>(a.x) + (row + r) * a.ldx;
+    for (int v = 0; v < NV; ++v) acc[r][v] = f_zero();
+  }
+  const float* w = static_cast<const float*>(a.panel) + vec * 16;
+  for (int64_t k = 0; k < a.k; ++k, w += kPanel) {
+    F wv[NV];
+    for (int v = 0; v < NV; ++v) wv[v] = f_load(w + 16 * v);
+    for (int r = 0; r < R; ++r) {
+      const F xv = f_set(x[r][k]);
+      for (int v = 0; v < NV; ++v) acc[r][v] = f_fma(xv, wv[v], acc[r][v]);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + vec * 16 + 16 * v, acc[r][v]);
+  }
+}
+
+template <int R, int NV>
+INLINE void tile_bf16(const PanelArgs& a, int64_t row, int vec) {
+  F acc[R][NV];
+  const uint16_t* x[R];
+  for (int r = 0; r < R; ++r) {
+    x[r] = static_cast<const uint16_t*>(a.x) + (row + r) * a.ldx;
+    for (int v = 0; v < NV; ++v) acc[r][v] = f_zero();
+  }
+  const uint16_t* w = static_cast<const uint16_t*>(a.panel) + vec * 32;
+  for (int64_t k = 0; k < a.k; k += 2, w += 2 * kPanel) {
+    B wv[NV];
+    for (int v = 0; v < NV; ++v) wv[v] = bf_load(w + 32 * v);
+    for (int r = 0; r < R; ++r) {
+      const BX xv = bf_set_pair(x[r] + k);
+      for (int v = 0; v < NV; ++v) acc[r][v] = bf_dot(acc[r][v], wv[v], xv);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + vec * 16 + 16 * v, acc[r][v]);
+  }
+}
+
+template <int R, int NV>
+INLINE void tile_int8(const PanelArgs& a, int64_t row, int vec) {
+  F acc[R][NV];
+  const int16_t* x[R];
+  const float* sums[R];
+  const int64_t groups = a.k / kGroup;
+  for (int r = 0; r < R; ++r) {
+    x[r] = static_cast<const int16_t*>(a.x) + (row + r) * a.ldx;
+    sums[r] = a.group_sums + (row + r) * groups;
+    for (int v = 0; v < NV; ++v) acc[r][v] = f_zero();
+  }
+  const auto* group = static_cast<const uint8_t*>(a.panel);
+  for (int64_t g = 0; g < groups; ++g, group += kInt8GroupBytes) {
+    I dot[R][NV];
+    for (int r = 0; r < R; ++r) {
+      for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
+    }
+    prefetch(group + 4 * kInt8GroupBytes);
+    for (int k = 0; k < kGroup; k += 2) {
+      W wv[NV];
+      for (int v = 0; v < NV; ++v) wv[v] = w_load_u8(group + k * kPanel + 32 * (vec + v));
+      for (int r = 0; r < R; ++r) {
+        const W xv = w_set_pair(x[r] + g * kGroup + k);
+        for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], wv[v], xv);
+      }
+    }
+    const auto* d = reinterpret_cast<const uint16_t*>(group + kGroup * kPanel) + 16 * vec;
+    for (int v = 0; v < NV; ++v) {
+      const F scale = f_load_f16(d + 16 * v);
+      const F least = f_load_f16(d + kPanel + 16 * v);
+      for (int r = 0; r < R; ++r) {
+        acc[r][v] = f_fma(i_to_f(dot[r][v]), scale, acc[r][v]);
+        acc[r][v] = f_fma(f_set(sums[r][g]), least, acc[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    const F t = f_set(a.row_scale[row + r]);
+    for (int v = 0; v < NV; ++v) {
+      f_store(a.y + (row + r) * a.ldy + vec * 16 + 16 * v, f_mul(acc[r][v], t));
+    }
+  }
+}
+
+#define COLONY_PANEL(name, tile, kRows)                                  \
+  template <int R>                                                       \
+  static void name##_rows(const PanelArgs& a, int64_t row) {             \
+    for (int vec = 0; vec < 2; vec += kVecs) tile<R, kVecs>(a, row, vec); \
+  }                                                                      \
+  static void name(const PanelArgs& a) {                                 \
+    int64_t row = 0;                                                     \
+    for (; a.rows - row >= kRows; row += kRows) name##_rows<kRows>(a, row); \
+    if (kRows > 8 && a.rows - row >= 8) name##_rows<8>(a, row), row += 8; \
+    if (kRows > 4 && a.rows - row >= 4) name##_rows<4>(a, row), row += 4; \
+    if (kRows > 2 && a.rows - row >= 2) name##_rows<2>(a, row), row += 2; \
+    for (; row < a.rows; ++row) name##_rows<1>(a, row);                  \
+  }
+COLONY_PANEL(panel_f32, tile_f32, kRowsF32)
+COLONY_PANEL(panel_bf16, tile_bf16, kRowsBf16)
+COLONY_PANEL(panel_int8, tile_int8, kRowsInt8)
+#undef COLONY_PANEL
+
+// ---- rows of activations ----
+// The last, incomplete 16 numbers, padded with zeros.
+INLINE void load_tail(const float* x, int64_t left, float* out) {
+  for (int i = 0; i < 16; ++i) out[i] = i < left ? x[i] : 0.0f;
+}
+
+static void quantize_row(const float* x, int64_t k, int16_t* p, float* scale, float* sums) {
+  F most = f_zero(), finite = f_zero();
+  float tail[16];
+  const int64_t whole = k / 16 * 16;
+  load_tail(x + whole, k - whole, tail);
+  for (int64_t i = 0; i < whole + 16; i += 16) {
+    const F v = f_load(i < whole ? x + i : tail);
+    most = f_max(most, f_abs(v));
+    finite = f_fma(v, f_zero(), finite);  // stays 0 unless a number is infinite or NaN
+  }
+  const float amax = f_hmax(most);
+  const bool sound = f_sum(finite) == 0.0f;
+  const float inverse = sound && amax > 0 ? static_cast<float>(kActivationMax) / amax : 0.0f;
+  // A tiny amax has an infinite inverse; such a row counts as zero.
+  const bool usable = inverse > 0 && inverse < 3e38f;
+  *scale = !sound ? __builtin_nanf("") : usable ? amax / static_cast<float>(kActivationMax) : 0.0f;
+  const F by = f_set(usable ? inverse : 0.0f);
+  const int64_t padded = (k + kGroup - 1) / kGroup * kGroup;
+  for (int64_t i = 0; i < padded; i += 16) {
+    float block[16];
+    load_tail(x + i, k - i, block);
+    i_store16(p + i, f_round_i(sound ? f_mul(f_load(block), by) : f_zero()));
+  }
+  for (int64_t g = 0; g < padded / kGroup; ++g) {
+    int32_t sum = 0;
+    for (int i = 0; i < kGroup; ++i) sum += p[g * kGroup + i];
+    sums[g] = static_cast<float>(sum);
+  }
+}
+
+static void round_row_bf16(const float* x, int64_t k, uint16_t* out) {
+  for (int64_t i = 0; i < k; ++i) out[i] = scalar_to_bf16(x[i]);
+  if (k % 2 == 1) out[k] = 0;
+}
+
+static void rms_norm_row(const float* x, const float* w, int64_t dim, float eps, float* y) {
+  F squares = f_zero();
+  const int64_t whole = dim / 16 * 16;
+  for (int64_t i = 0; i < whole; i += 16) {
+    const F v = f_load(x + i);
+    squares = f_fma(v, v, squares);
+  }
+  float tail[16];
+  load_tail(x + whole, dim - whole, tail);
+  const F last = f_load(tail);
+  squares = f_fma(last, last, squares);
+  const float r = 1.0f / __builtin_sqrtf(f_sum(squares) / static_cast<float>(dim) + eps);
+  for (int64_t i = 0; i < whole; i += 16) {
+    f_store(y + i, f_mul(f_mul(f_load(x + i), f_set(r)), f_load(w + i)));
+  }
+  for (int64_t i = whole; i < dim; ++i) y[i] = x[i] * r * w[i];
+}
+
+static void silu_mul_row(const float* gate, const float* up, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; i += 16) {
+    const bool whole = n - i >= 16;
+    float g[16], u[16], out[16];
+    if (!whole) load_tail(gate + i, n - i, g), load_tail(up + i, n - i, u);
+    const F x = f_load(whole ? gate + i : g);
+    const F e = f_exp(f_sub(f_zero(), x));
+    const F value = f_mul(f_div(x, f_add(f_set(1.0f), e)), f_load(whole ? up + i : u));
+    f_store(whole ? y + i : out, value);
+    if (!whole) {
+      for (int64_t j = i; j < n; ++j) y[j] = out[j - i];
+    }
+  }
+}
+
+static void add_row(float* x, const float* y, int64_t n) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) f_store(x + i, f_add(f_load(x + i), f_load(y + i)));
+  for (; i < n; ++i) x[i] += y[i];
+}
+
+// ---- attention ----
+template <KvType type>
+INLINE F kv_load(const std::byte* p, int64_t element) {
+  if constexpr (type == KvType::kF32) {
+    return f_load(reinterpret_cast<const float*>(p) + element);
+  } else {
+    return f_load_bf16(reinterpret_cast<const uint16_t*>(p) + element);
+  }
+}
+
+constexpr int kHeadDimMax = 512;
+
+template <int H, KvType type>
+static void attention_heads(const AttentionTile& a) {
+  alignas(64) float acc[H][kHeadDimMax];
+  alignas(64) float weight[H][kPageTokens];
+  float most[H], total[H], keep[H];
+  for (int h = 0; h < H; ++h) {
+    most[h] = kNegInf;
+    total[h] = 0;
+    for (int d = 0; d < a.padded_dim; ++d) acc[h][d] = 0;
+  }
+  for (int64_t page = a.first / kPageTokens; page <= a.position / kPageTokens; ++page) {
+    const std::byte* base = a.base + static_cast<uint64_t>(a.pages[page]) * a.page_stride;
+    const std::byte* keys = base + a.k_offset;
+    const std::byte* values = base + a.v_offset;
+    const int64_t start = page * kPageTokens;
+    const int from = a.first > start ? static_cast<int>(a.first - start) : 0;
+    const int to = a.position - start < kPageTokens ? static_cast<int>(a.position - start)
+                                                    : kPageTokens - 1;
+    F s[H][2];
+    for (int h = 0; h < H; ++h) s[h][0] = s[h][1] = f_zero();
+    for (int d = 0; d < a.head_dim; ++d) {
+      const F k0 = kv_load<type>(keys, d * kPageTokens);
+      const F k1 = kv_load<type>(keys, d * kPageTokens + 16);
+      for (int h = 0; h < H; ++h) {
+        const F q = f_set(a.q[h * a.head_dim + d]);
+        s[h][0] = f_fma(q, k0, s[h][0]);
+        s[h][1] = f_fma(q, k1, s[h][1]);
+      }
+    }
+    for (int h = 0; h < H; ++h) {
+      for (int v = 0; v < 2; ++v) {
+        s[h][v] = f_mul(s[h][v], f_set(a.scale));
+        if (a.softcap > 0) {  // c tanh(s/c) = c (1 - 2 / (exp(2 s/c) + 1))
+          const F e = f_exp(f_mul(s[h][v], f_set(2.0f / a.softcap)));
+          const F t = f_sub(f_set(1.0f), f_div(f_set(2.0f), f_add(e, f_set(1.0f))));
+          s[h][v] = f_mul(t, f_set(a.softcap));
+        }
+        s[h][v] = f_keep_lanes(s[h][v], from - 16 * v, to - 16 * v, kNegInf);
+      }
+      const float page_most = f_hmax(f_max(s[h][0], s[h][1]));
+      const float new_most = page_most > most[h] ? page_most : most[h];
+      keep[h] = most[h] == kNegInf ? 0.0f : f_first(f_exp(f_set(most[h] - new_most)));
+      const F p0 = f_exp(f_sub(s[h][0], f_set(new_most)));
+      const F p1 = f_exp(f_sub(s[h][1], f_set(new_most)));
+      f_store(weight[h], p0);
+      f_store(weight[h] + 16, p1);
+      total[h] = total[h] * keep[h] + f_sum(f_add(p0, p1));
+      most[h] = new_most;
+    }
+    for (int d = 0; d < a.padded_dim; d += 16 * kAccVecs) {
+      const int vecs = (a.padded_dim - d) / 16 < kAccVecs ? (a.padded_dim - d) / 16 : kAccVecs;
+      if (vecs == kAccVecs) {
+        F sum[H][kAccVecs];
+        for (int h = 0; h < H; ++h) {
+          for (int v = 0; v < kAccVecs; ++v) sum[h][v] = f_mul(f_load(acc[h] + d + 16 * v), f_set(keep[h]));
+        }
+        for (int j = from; j <= to; ++j) {
+          F value[kAccVecs];
+          for (int v = 0; v < kAccVecs; ++v) value[v] = kv_load<type>(values, j * a.padded_dim + d + 16 * v);
+          for (int h = 0; h < H; ++h) {
+            const F p = f_set(weight[h][j]);
+            for (int v = 0; v < kAccVecs; ++v) sum[h][v] = f_fma(p, value[v], sum[h][v]);
+          }
+        }
+        for (int h = 0; h < H; ++h) {
+          for (int v = 0; v < kAccVecs; ++v) f_store(acc[h] + d + 16 * v, sum[h][v]);
+        }
+      } else {
+        for (int v = 0; v < vecs; ++v) {
+          for (int h = 0; h < H; ++h) {
+            F sum = f_mul(f_load(acc[h] + d + 16 * v), f_set(keep[h]));
+            for (int j = from; j <= to; ++j) {
+              sum = f_fma(f_set(weight[h][j]), kv_load<type>(values, j * a.padded_dim + d + 16 * v), sum);
+            }
+            f_store(acc[h] + d + 16 * v, sum);
+          }
+        }
+      }
+    }
+  }
+  for (int h = 0; h < H; ++h) {
+    const float inverse = 1.0f / total[h];
+    for (int d = 0; d < a.head_dim; ++d) a.out[h * a.head_dim + d] = acc[h][d] * inverse;
+  }
+}
+
+template <KvType type>
+static void attention_typed(const AttentionTile& a) {
+  AttentionTile part = a;
+  int left = a.heads;
+  while (left > 0) {
+    const int now = left >= 4 ? 4 : left;
+    if (now == 4) attention_heads<4, type>(part);
+    if (now == 3) attention_heads<3, type>(part);
+    if (now == 2) attention_heads<2, type>(part);
+    if (now == 1) attention_heads<1, type>(part);
+    part.q += now * a.head_dim;
+    part.out += now * a.head_dim;
+    left -= now;
+  }
+}
+
+static void attention_tile(const AttentionTile& a) {
+  a.type == KvType::kF32 ? attention_typed<KvType::kF32>(a) : attention_typed<KvType::kBf16>(a);
+}
+
+// ---- over the vocabulary ----
+static float max_of(const float* x, int64_t n) {
+  F most = f_set(kNegInf);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) most = f_max(f_load(x + i), most);  // a NaN on the left loses
+  float best = f_hmax(most);
+  for (; i < n; ++i) best = x[i] > best ? x[i] : best;
+  return best;
+}
+
+static double sum_exp(const float* x, int64_t n, float shift, float scale) {
+  double total = 0;
+  for (int64_t block = 0; block < n; block += 1024) {
+    const int64_t end = n - block < 1024 ? n : block + 1024;
+    F sum = f_zero();
+    for (int64_t i = block; i < end; i += 16) {
+      float tail[16];
+      const bool whole = end - i >= 16;
+      for (int j = 0; !whole && j < 16; ++j) tail[j] = i + j < end ? x[i + j] : kNegInf;
+      const F v = f_load(whole ? x + i : tail);
+      sum = f_add(sum, f_exp(f_mul(f_sub(v, f_set(shift)), f_set(scale))));
+    }
+    total += static_cast<double>(f_sum(sum));
+  }
+  return total;
+}
+
+#define COLONY_KERNEL_TABLE                                                                    \
+  {panel_f32,    panel_bf16, panel_int8,     quantize_row, round_row_bf16, rms_norm_row,       \
+   silu_mul_row, add_row,    attention_tile, max_of,       sum_exp}

@@ -1,0 +1,268 @@
+// Packing and the loop over panels; the arithmetic is in kernels_impl.inl.
+//
+// Work is split over panels of 32 outputs, never over k. Rows go in blocks of kRowBlock, so that
+// a block of activations stays in the second-level cache while a part's panels pass over it.
+#include "tensor/matmul.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+#include "tensor/f16.h"
+#include "tensor/kernels.h"
+#include "tensor/memory.h"
+#include "tensor/ops.h"
+
+namespace colony::tensor {
+namespace {
+
+constexpr int64_t kRowBlock = 96;
+
+int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+
+uint64_t panel_bytes(WeightType type, int64_t k) {
+  switch (type) {
+    case WeightType::kF32: return static_cast<uint64_t>(k) * kPanel * 4;
+    case WeightType::kBf16: return static_cast<uint64_t>(round_up(k, 2)) * kPanel * 2;
+    case WeightType::kInt8: return static_cast<uint64_t>(round_up(k, kGroup) / kGroup) * kInt8GroupBytes;
+  }
+  return 0;
+}
+
+// One output's weights of one group: the scale and least value it is stored with, and its q.
+struct Int8Group {
+  uint16_t d = 0, m = 0;
+};
+Int8Group quantize_group(const float* w, int64_t count, uint8_t* q) {
+  float low = w[0], high = w[0];
+  for (int64_t i = 1; i < count; ++i) {
+    low = std::min(low, w[i]);
+    high = std::max(high, w[i]);
+  }
+  const Int8Group group{to_f16((high - low) / 255.0f), to_f16(low)};
+  const float d = from_f16(group.d), m = from_f16(group.m);
+  for (int64_t i = 0; i < count; ++i) {
+    const float steps = d > 0 ? std::nearbyint((w[i] - m) / d) : 0.0f;
+    q[i] = static_cast<uint8_t>(std::clamp(steps, 0.0f, 255.0f));
+  }
+  return group;
+}
+
+}  // namespace
+
+std::string_view weight_type_name(WeightType type) {
+  switch (type) {
+    case WeightType::kF32: return "f32";
+    case WeightType::kBf16: return "bf16";
+    case WeightType::kInt8: return "int8";
+  }
+  return "?";
+}
+
+struct PackedMatrix::State {
+  WeightType type = WeightType::kF32;
+  int64_t n = 0, k = 0, panels = 0;
+  uint64_t stride = 0;
+  Memory memory;
+
+  std::byte* panel(int64_t p) const { return memory.data() + static_cast<uint64_t>(p) * stride; }
+};
+
+PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
+PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
+PackedMatrix::~PackedMatrix() = default;
+
+uint64_t PackedMatrix::bytes_for(WeightType type, int64_t n, int64_t k) {
+  return static_cast<uint64_t>(round_up(n, kPanel) / kPanel) * panel_bytes(type, k);
+}
+
+PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const RowSource& rows,
+                                ThreadPool& pool) {
+  CHECK(n > 0 && k > 0, "a matrix has rows and columns");
+  PackedMatrix matrix;
+  matrix.state_ = std::make_unique<State>();
+  State& s = *matrix.state_;
+  s.type = type;
+  s.n = n;
+  s.k = k;
+  s.panels = round_up(n, kPanel) / kPanel;
+  s.stride = panel_bytes(type, k);
+  s.memory = Memory(static_cast<uint64_t>(s.panels) * s.stride);
+  pool.run(static_cast<int>(s.panels), [&](int p) {
+    std::vector<float> row(static_cast<size_t>(k));
+    std::byte* panel = s.panel(p);
+    for (int64_t j = 0; j < kPanel && p * kPanel + j < n; ++j) {
+      rows(p * kPanel + j, row);
+      switch (type) {
+        case WeightType::kF32:
+          for (int64_t i = 0; i < k; ++i) reinterpret_cast<float*>(panel)[i * kPanel + j] = row[static_cast<size_t>(i)];
+          break;
+        case WeightType::kBf16:
+          for (int64_t i = 0; i < k; ++i) {
+            reinterpret_cast<uint16_t*>(panel)[(i / 2 * kPanel + j) * 2 + i % 2] =
+                to_bf16(row[static_cast<size_t>(i)]);
+          }
+          break;
+        case WeightType::kInt8:
+          for (int64_t g = 0; g * kGroup < k; ++g) {
+            std::byte* group = panel + g * kInt8GroupBytes;
+            uint8_t q[kGroup];
+            const int64_t count = std::min<int64_t>(kGroup, k - g * kGroup);
+            const auto [d, m] = quantize_group(row.data() + g * kGroup, count, q);
+            for (int64_t i = 0; i < count; ++i) {
+              reinterpret_cast<uint8_t*>(group)[(i / 2 * kPanel + j) * 2 + i % 2] = q[i];
+            }
+            auto* scales = reinterpret_cast<uint16_t*>(group + kGroup * kPanel);
+            scales[j] = d;
+            scales[kPanel + j] = m;
+          }
+          break;
+      }
+    }
+  });
+  return matrix;
+}
+
+WeightType PackedMatrix::type() const { return state_->type; }
+int64_t PackedMatrix::n() const { return state_->n; }
+int64_t PackedMatrix::k() const { return state_->k; }
+uint64_t PackedMatrix::bytes() const { return state_->memory.bytes(); }
+
+void PackedMatrix::unpack_row(int64_t n, std::span<float> out) const {
+  const State& s = *state_;
+  CHECK(n >= 0 && n < s.n && static_cast<int64_t>(out.size()) == s.k, "row and width of the matrix");
+  const std::byte* panel = s.panel(n / kPanel);
+  const int64_t j = n % kPanel;
+  for (int64_t i = 0; i < s.k; ++i) {
+    float& value = out[static_cast<size_t>(i)];
+    switch (s.type) {
+      case WeightType::kF32: value = reinterpret_cast<const float*>(panel)[i * kPanel + j]; break;
+      case WeightType::kBf16:
+        value = from_bf16(reinterpret_cast<const uint16_t*>(panel)[(i / 2 * kPanel + j) * 2 + i % 2]);
+        break;
+      case WeightType::kInt8: {
+        const std::byte* group = panel + i / kGroup * kInt8GroupBytes;
+        const int64_t at = i % kGroup;
+        const auto q = reinterpret_cast<const uint8_t*>(group)[(at / 2 * kPanel + j) * 2 + at % 2];
+        const auto* scales = reinterpret_cast<const uint16_t*>(group + kGroup * kPanel);
+        value = from_f16(scales[j]) * static_cast<float>(q) + from_f16(scales[kPanel + j]);
+        break;
+      }
+    }
+  }
+}
+
+struct MatmulScratch::State {
+  std::vector<int16_t> p;       // int8: [rows, k padded]
+  std::vector<float> scale;     // int8: [rows]
+  std::vector<float> sums;      // int8: [rows, groups]
+  std::vector<uint16_t> halves; // bf16: [rows, k padded]
+};
+
+MatmulScratch::MatmulScratch() : state_(std::make_unique<State>()) {}
+MatmulScratch::~MatmulScratch() = default;
+MatmulScratch::MatmulScratch(MatmulScratch&&) noexcept = default;
+MatmulScratch& MatmulScratch::operator=(MatmulScratch&&) noexcept = default;
+uint64_t MatmulScratch::bytes() const {
+  return state_->p.capacity() * 2 + (state_->scale.capacity() + state_->sums.capacity()) * 4 +
+         state_->halves.capacity() * 2;
+}
+
+class MatmulAccess {
+ public:
+  static const auto& weights(const PackedMatrix& w) { return *w.state_; }
+  static auto& scratch(MatmulScratch& s) { return *s.state_; }
+};
+
+void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, MatmulScratch& scratch) {
+  const auto& weights = MatmulAccess::weights(w);
+  auto& own = MatmulAccess::scratch(scratch);
+  const int64_t rows = args.rows, k = weights.k, n = weights.n;
+  CHECK(rows > 0 && static_cast<int64_t>(args.x.size()) == rows * k &&
+            static_cast<int64_t>(args.y.size()) == rows * n &&
+            (args.bias.empty() || static_cast<int64_t>(args.bias.size()) == n),
+        "matmul's arrays must have their sizes");
+  const Kernels& kernel = kernels();
+
+  PanelArgs shared;
+  shared.k = k;
+  if (weights.type == WeightType::kF32) {
+    shared.x = args.x.data();
+    shared.ldx = k;
+  } else {
+    const bool int8 = weights.type == WeightType::kInt8;
+    const int64_t padded = round_up(k, int8 ? kGroup : 2);
+    const auto size = static_cast<size_t>(rows * padded);
+    if (int8) {
+      if (own.p.size() < size) own.p.resize(size);
+      if (own.sums.size() < size / kGroup) own.sums.resize(size / kGroup);
+      if (own.scale.size() < static_cast<size_t>(rows)) own.scale.resize(static_cast<size_t>(rows));
+    } else if (own.halves.size() < size) {
+      own.halves.resize(size);
+    }
+    const auto prepare = [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; ++r) {
+        const float* x = args.x.data() + r * k;
+        if (int8) {
+          kernel.quantize_row(x, k, own.p.data() + r * padded, own.scale.data() + r,
+                              own.sums.data() + r * (padded / kGroup));
+        } else {
+          kernel.round_row_bf16(x, k, own.halves.data() + r * padded);
+        }
+      }
+    };
+    if (rows < 16) {
+      prepare(0, rows);
+    } else {
+      const auto parts = static_cast<int>(std::min<int64_t>(rows / 8, 4L * pool.threads()));
+      pool.run(parts, [&](int i) { prepare(rows * i / parts, rows * (i + 1) / parts); });
+    }
+    shared.x = int8 ? static_cast<const void*>(own.p.data()) : own.halves.data();
+    shared.ldx = padded;
+    shared.k = padded;
+    shared.row_scale = own.scale.data();
+    shared.group_sums = own.sums.data();
+  }
+
+  const int64_t x_row_bytes = shared.ldx * (weights.type == WeightType::kF32 ? 4 : 2);
+  const int64_t groups = shared.k / kGroup;
+  const auto parts = static_cast<int>(
+      pool.threads() == 1 ? 1 : std::min<int64_t>(weights.panels, (rows < 16 ? 4L : 8L) * pool.threads()));
+  pool.run(parts, [&](int part) {
+    alignas(64) float tile[kRowBlock * kPanel];
+    const int64_t first = weights.panels * part / parts, last = weights.panels * (part + 1) / parts;
+    for (int64_t row = 0; row < rows; row += kRowBlock) {
+      PanelArgs a = shared;
+      a.rows = std::min(kRowBlock, rows - row);
+      a.x = static_cast<const std::byte*>(shared.x) + row * x_row_bytes;
+      if (weights.type == WeightType::kInt8) {
+        a.row_scale += row;
+        a.group_sums += row * groups;
+      }
+      for (int64_t p = first; p < last; ++p) {
+        const int64_t width = std::min<int64_t>(kPanel, n - p * kPanel);
+        const bool direct = width == kPanel && args.bias.empty() && !args.accumulate;
+        a.panel = weights.panel(p);
+        a.y = direct ? args.y.data() + row * n + p * kPanel : tile;
+        a.ldy = direct ? n : kPanel;
+        switch (weights.type) {
+          case WeightType::kF32: kernel.panel_f32(a); break;
+          case WeightType::kBf16: kernel.panel_bf16(a); break;
+          case WeightType::kInt8: kernel.panel_int8(a); break;
+        }
+        if (direct) continue;
+        for (int64_t r = 0; r < a.rows; ++r) {
+          float* y = args.y.data() + (row + r) * n + p * kPanel;
+          for (int64_t j = 0; j < width; ++j) {
+            float value = tile[r * kPanel + j];
+            if (!args.bias.empty()) value += args.bias[static_cast<size_t>(p * kPanel + j)];
+            y[j] = args.accumulate ? y[j] + value : value;
+          }
+        }
+      }
+    }
+  });
+}
+
+}  // namespace colony::tensor

@@ -1,0 +1,221 @@
+#include "tensor/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/rng.h"
+#include "tensor/compare.h"
+#include "tensor/cpu.h"
+#include "tensor/f16.h"
+#include "tensor/kernels.h"
+#include "tensor/ops.h"
+
+namespace colony::tensor {
+namespace {
+
+std::vector<float> noise(size_t size, uint64_t name) {
+  std::vector<float> values(size);
+  for (size_t i = 0; i < size; i += 4096) {
+    RngStream rng(1, name, static_cast<uint32_t>(i / 4096), 1);
+    for (size_t j = i; j < std::min(size, i + 4096); ++j) values[j] = static_cast<float>(rng.normal());
+  }
+  return values;
+}
+
+struct Case {
+  int64_t n, k;
+};
+const Case kCases[] = {{1, 1}, {3, 5}, {32, 32}, {33, 31}, {64, 96}, {100, 70}, {576, 576}, {49, 577}};
+
+PackedMatrix packed(WeightType type, const Case& c, const std::vector<float>& w, ThreadPool& pool) {
+  return PackedMatrix::pack(
+      type, c.n, c.k,
+      [&](int64_t row, std::span<float> out) {
+        std::copy_n(w.begin() + row * c.k, c.k, out.begin());
+      },
+      pool);
+}
+
+std::vector<float> product(const PackedMatrix& w, const std::vector<float>& x, int64_t rows,
+                           ThreadPool& pool) {
+  std::vector<float> y(static_cast<size_t>(rows * w.n()));
+  MatmulScratch scratch;
+  matmul({.x = x, .rows = rows, .y = y, .bias = {}}, w, pool, scratch);
+  return y;
+}
+
+// The f64 twin over the weights as the kernels see them; x rounded as the type says.
+std::vector<double> twin(const PackedMatrix& w, const std::vector<float>& x, int64_t rows) {
+  std::vector<double> y(static_cast<size_t>(rows * w.n()));
+  std::vector<float> row(static_cast<size_t>(w.k()));
+  for (int64_t j = 0; j < w.n(); ++j) {
+    w.unpack_row(j, row);
+    for (int64_t r = 0; r < rows; ++r) {
+      float amax = 0;
+      for (int64_t i = 0; i < w.k(); ++i) amax = std::max(amax, std::abs(x[static_cast<size_t>(r * w.k() + i)]));
+      double sum = 0;
+      for (int64_t i = 0; i < w.k(); ++i) {
+        const float value = x[static_cast<size_t>(r * w.k() + i)];
+        double seen = static_cast<double>(value);
+        if (w.type() == WeightType::kBf16) seen = static_cast<double>(from_bf16(to_bf16(value)));
+        if (w.type() == WeightType::kInt8 && amax > 0) {
+          seen = std::nearbyint(value * (4095.0f / amax)) * static_cast<double>(amax / 4095.0f);
+        }
+        sum += seen * static_cast<double>(row[static_cast<size_t>(i)]);
+      }
+      y[static_cast<size_t>(r * w.n() + j)] = sum;
+    }
+  }
+  return y;
+}
+
+class MatmulTypes : public testing::TestWithParam<WeightType> {};
+INSTANTIATE_TEST_SUITE_P(All, MatmulTypes,
+                         testing::Values(WeightType::kF32, WeightType::kBf16, WeightType::kInt8),
+                         [](const auto& param) { return std::string(weight_type_name(param.param)); });
+
+// k roundings of relative size 2^-24 in a sum whose terms are of the sum's size times sqrt(k).
+TEST_P(MatmulTypes, AgreesWithItsDoubleTwin) {
+  ThreadPool pool(2);
+  for (const auto& c : kCases) {
+    const auto w = noise(static_cast<size_t>(c.n * c.k), 1);
+    const auto m = packed(GetParam(), c, w, pool);
+    EXPECT_EQ(m.bytes(), PackedMatrix::bytes_for(GetParam(), c.n, c.k));
+    for (int64_t rows : {1, 2, 7, 13, 100}) {
+      const auto x = noise(static_cast<size_t>(rows * c.k), 2);
+      const auto got = product(m, x, rows, pool);
+      const auto want = twin(m, x, rows);
+      EXPECT_EQ((differs<float, double>(got, want, 2e-5)), "") << c.n << "x" << c.k << " rows " << rows;
+    }
+  }
+}
+
+TEST_P(MatmulTypes, RowsAloneAreTheSameBits) {
+  ThreadPool pool(2), one(1), three(3);
+  for (const auto& c : {Case{33, 31}, Case{100, 70}, Case{576, 576}}) {
+    const auto w = noise(static_cast<size_t>(c.n * c.k), 3);
+    const auto m = packed(GetParam(), c, w, pool);
+    const auto x = noise(static_cast<size_t>(120 * c.k), 4);
+    std::vector<float> alone;
+    for (int64_t r = 0; r < 120; ++r) {
+      const std::vector<float> row(x.begin() + r * c.k, x.begin() + (r + 1) * c.k);
+      const auto y = product(m, row, 1, one);
+      alone.insert(alone.end(), y.begin(), y.end());
+    }
+    for (int64_t rows : {2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 17, 24, 31, 33, 97, 120}) {
+      for (auto* threads : {&one, &pool, &three}) {
+        const std::vector<float> part(x.begin(), x.begin() + rows * c.k);
+        const auto y = product(m, part, rows, *threads);
+        ASSERT_EQ(std::memcmp(y.data(), alone.data(), y.size() * 4), 0) << rows << " rows";
+      }
+    }
+  }
+}
+
+TEST_P(MatmulTypes, EveryInstructionSetAgrees) {
+  ThreadPool pool(2);
+  const Case c{100, 70};
+  const auto w = noise(static_cast<size_t>(c.n * c.k), 5);
+  const auto m = packed(GetParam(), c, w, pool);
+  const auto x = noise(static_cast<size_t>(29 * c.k), 6);
+  const auto want = product(m, x, 29, pool);
+  int tried = 0;
+  for (const char* level : {"avx2", "avx512", "avx512vnni", "avx512bf16"}) {
+    const ForceIsa forced(level);
+    if (!forced.available()) continue;
+    ++tried;
+    const auto got = product(m, x, 29, pool);
+    if (GetParam() == WeightType::kBf16) {  // vdpbf16ps rounds in its own way
+      EXPECT_EQ((differs<float, float>(got, want, 1e-5)), "") << level;
+    } else {
+      EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size() * 4), 0) << level;
+    }
+  }
+  EXPECT_GT(tried, 0);
+}
+
+TEST_P(MatmulTypes, BiasAndAccumulateAddWhatTheySay) {
+  ThreadPool pool(2);
+  const Case c{40, 33};
+  const auto w = noise(static_cast<size_t>(c.n * c.k), 7);
+  const auto m = packed(GetParam(), c, w, pool);
+  const auto x = noise(static_cast<size_t>(3 * c.k), 8), bias = noise(static_cast<size_t>(c.n), 9);
+  const auto plain = product(m, x, 3, pool);
+  std::vector<float> y(plain.size(), 10.0f);
+  MatmulScratch scratch;
+  matmul({.x = x, .rows = 3, .y = y, .bias = bias, .accumulate = true}, m, pool, scratch);
+  for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(y[i], 10.0f + (plain[i] + bias[i % 40])) << i;
+}
+
+TEST_P(MatmulTypes, NotANumberStaysInItsRow) {
+  ThreadPool pool(1);
+  const Case c{40, 64};
+  const auto w = noise(static_cast<size_t>(c.n * c.k), 10);
+  const auto m = packed(GetParam(), c, w, pool);
+  auto x = noise(static_cast<size_t>(3 * c.k), 11);
+  const auto clean = product(m, x, 3, pool);
+  for (float bad : {std::nanf(""), INFINITY}) {
+    x[static_cast<size_t>(c.k) + 3] = bad;
+    const auto y = product(m, x, 3, pool);
+    for (size_t i = 0; i < 40; ++i) {
+      EXPECT_EQ(y[i], clean[i]);
+      EXPECT_FALSE(std::isfinite(y[40 + i]));
+      EXPECT_EQ(y[80 + i], clean[80 + i]);
+    }
+  }
+}
+
+// The largest integers the int8 path can meet: nothing saturates or wraps on any instruction set.
+TEST(MatmulInt8, ExtremesAreExact) {
+  ThreadPool pool(1);
+  const Case c{32, 1536};
+  std::vector<float> w(static_cast<size_t>(c.n * c.k)), x(static_cast<size_t>(c.k), 1.0f);
+  for (size_t i = 0; i < w.size(); ++i) w[i] = i % 32 == 31 ? 0.0f : 255.0f;
+  for (size_t i = 0; i < x.size(); i += 3) x[i] = -1.0f;
+  const auto m = packed(WeightType::kInt8, c, w, pool);
+  double want = 0;
+  for (size_t i = 0; i < x.size(); ++i) want += static_cast<double>(x[i]) * static_cast<double>(w[i]);
+  for (const char* level : {"avx2", "avx512", "avx512vnni"}) {
+    const ForceIsa forced(level);
+    if (!forced.available()) continue;
+    EXPECT_NEAR(product(m, x, 1, pool)[0], want, std::abs(want) * 1e-6) << level;
+  }
+}
+
+TEST(PackedMatrix, Int8ErrsByHalfAStepAtMost) {
+  ThreadPool pool(1);
+  const Case c{5, 100};
+  const auto w = noise(500, 12);
+  const auto m = packed(WeightType::kInt8, c, w, pool);
+  std::vector<float> row(100);
+  for (int64_t j = 0; j < 5; ++j) {
+    m.unpack_row(j, row);
+    for (int64_t g = 0; g < 100; g += 32) {
+      const auto* group = w.data() + j * 100 + g;
+      const auto count = std::min<int64_t>(32, 100 - g);
+      const auto [low, high] = std::minmax_element(group, group + count);
+      // Half a step, and what rounding d and m to f16 can move the ends of the range.
+      const float allowed = (*high - *low) / 255 * 0.5f + (*high - *low) * 0x1p-10f + std::abs(*low) * 0x1p-11f;
+      for (int64_t i = 0; i < count; ++i) EXPECT_NEAR(row[static_cast<size_t>(g + i)], group[i], allowed);
+    }
+  }
+}
+
+// All 65,536 halves survive the round trip; rounding is to nearest even.
+TEST(F16, RoundTripsEveryValue) {
+  for (uint32_t h = 0; h < 65536; ++h) {
+    const auto half = static_cast<uint16_t>(h);
+    const float x = from_f16(half);
+    if (std::isnan(x)) continue;
+    ASSERT_EQ(to_f16(x), half) << h;
+  }
+  EXPECT_EQ(to_f16(65520.0f), 0x7c00);
+  EXPECT_EQ(to_f16(65519.0f), 0x7bff);
+  EXPECT_EQ(to_f16(1.0f + 0x1p-11f), 0x3c00);
+  EXPECT_EQ(to_f16(1.0f + 3 * 0x1p-11f), 0x3c02);
+}
+
+}  // namespace
+}  // namespace colony::tensor
