@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "agent/script_sandbox.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/result.h"
 #include "engine/request.h"
@@ -39,7 +41,8 @@ struct AgentSpec {
   std::string prompt;                // PROMPT.md: the system message; "" = the template's default
   std::vector<std::pair<std::string, std::string>> examples;  // examples.jsonl {prompt, answer}
   std::string script;                // script.lua; "" = none
-  std::string generation;            // SHA-256 over everything above, first 16 hex digits
+  std::shared_ptr<const Script> program;  // the same, checked; null = none
+  std::string generation;            // SHA-256 over all that can change an answer, 16 hex digits
 
   swarm::AgentId id() const;  // hash of name and generation
 };
@@ -47,7 +50,9 @@ struct AgentSpec {
 // Reads and checks one agent: a folder with agent.toml, or with agent.json + PROMPT.md/AGENTS.md
 // (tiny-agents), or a single Markdown file with YAML front matter. Unknown keys are an error that
 // names the nearest known one.
+// `clock` limits the agent's script and must outlive the spec; the machine's when left out.
 Result<AgentSpec> load_agent(const std::filesystem::path& path);
+Result<AgentSpec> load_agent(const std::filesystem::path& path, const Clock& clock);
 
 // Whether what the agent requires is there; the list of what is missing, empty when all is well.
 std::vector<std::string> missing_requirements(const AgentSpec& agent);
