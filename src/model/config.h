@@ -51,4 +51,10 @@ struct ModelConfig {
 // or feature that is not implemented (quantization_config, other model_type, …).
 Result<ModelConfig> parse_model_config(const Json& config, std::string_view name);
 
+// Refuses sizes no model has, so that nothing later overflows. Used for every source of a config.
+Status validate(ModelConfig& config, std::string_view name);
+
+// An id or a list of ids, as eos_token_id is written; empty when absent or null.
+Result<std::vector<int32_t>> read_token_ids(const Json& object, const char* key, std::string_view name);
+
 }  // namespace colony::model

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "model/config.h"
 #include "tensor/attention.h"
+#include "tensor/memory.h"
 
 namespace colony::model {
 
@@ -29,11 +30,7 @@ class KvCache {
   tensor::KvType type_ = tensor::KvType::kF32;
   int kv_heads_ = 0, head_dim_ = 0;
   uint64_t layer_bytes_ = 0, page_stride_ = 0;
-  struct Unmap {
-    uint64_t bytes = 0;
-    void operator()(std::byte* memory) const;
-  };
-  std::unique_ptr<std::byte, Unmap> memory_;
+  tensor::Memory memory_;
   ByteLease lease_;
 };
 

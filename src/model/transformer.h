@@ -26,6 +26,10 @@ class GgufFile;  // model/gguf.h
 struct StepRows {
   std::span<const int32_t> ids;                   // [T], each in [0, vocab_size)
   std::span<const tensor::AttentionRow> where;    // [T], position and pages
+  // [T] or empty: tokens of the row's sequence that are prefilled together with it (its prompt's
+  // length; position + 1 for generated rows). Only "dynamic" rope looks at it, as HF's generate()
+  // does; empty means position + 1.
+  std::span<const int64_t> lengths = {};
 };
 
 class Transformer {
@@ -48,8 +52,9 @@ class Transformer {
   tensor::WeightType dtype() const;
   tensor::KvType default_kv_type() const;  // f32 for f32 weights, else bf16
   uint64_t weight_bytes() const;
-  // SHA-256 over what decides the numbers (weights' file contents or sizes and headers, config):
-  // part of the KV key and of the place's identity. 64 hex digits; same for every dtype.
+  // SHA-256 over the files' headers (all names, types, shapes, metadata), their sizes, config.json,
+  // and 4 KiB out of every 256 KiB of the data: who the model is, not a proof against tampering.
+  // 64 hex digits; same for every dtype.
   const std::string& content_hash() const;
   // The opened GGUF when the model came from one (its metadata hold tokenizer and template).
   const GgufFile* gguf() const;

@@ -69,6 +69,7 @@ struct PackedMatrix::State {
   std::byte* panel(int64_t p) const { return memory.data() + static_cast<uint64_t>(p) * stride; }
 };
 
+PackedMatrix::PackedMatrix() = default;
 PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
 PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
 PackedMatrix::~PackedMatrix() = default;

@@ -36,7 +36,7 @@ using RowSource = std::function<void(int64_t n, std::span<float> out)>;
 // Weights [N, K] (HF's [out, in]) in the layout the kernels want. Immutable, movable.
 class PackedMatrix {
  public:
-  PackedMatrix() = default;
+  PackedMatrix();
   PackedMatrix(PackedMatrix&&) noexcept;
   PackedMatrix& operator=(PackedMatrix&&) noexcept;
   ~PackedMatrix();

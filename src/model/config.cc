@@ -1,0 +1,181 @@
+#include "model/config.h"
+
+#include <algorithm>
+
+namespace colony::model {
+namespace {
+
+Status read_rope(const Json& config, std::string_view name, RopeConfig& rope) {
+  const std::string what(name);
+  // v5 puts everything into rope_parameters; v4 has rope_theta at the top and rope_scaling.
+  const Json* dict = nullptr;
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {
+    if (config.contains(key) && !config[key].is_null()) {
+      if (!config[key].is_object()) return invalid("{}: \"{}\" must be an object, found {}", what, key, json_kind(config[key]));
+      dict = &config[key];
+      break;
+    }
+  }
+  const Json empty = Json::object();
+  const Json& r = dict == nullptr ? empty : *dict;
+  for (const auto& [key, value] : r.items()) {
+    if (value.is_object()) return invalid("{}: rope parameters per layer type ({}) are not supported", what, key);
+  }
+  const auto number = [&](const char* key, double fallback) -> Result<double> {
+    ASSIGN_OR_RETURN(const auto inside, get_number(r, key, what));
+    if (inside) return *inside;
+    ASSIGN_OR_RETURN(const auto outside, get_number(config, key, what));
+    return outside.value_or(fallback);
+  };
+  ASSIGN_OR_RETURN(rope.theta, number("rope_theta", 10000.0));
+  ASSIGN_OR_RETURN(rope.partial_rotary_factor, number("partial_rotary_factor", 1.0));
+  ASSIGN_OR_RETURN(auto kind, get_string(r, "rope_type", what));
+  if (!kind) {
+    ASSIGN_OR_RETURN(kind, get_string(r, "type", what));
+  }
+  const std::string type = kind.value_or("default");
+  if (type == "default") {
+    rope.kind = RopeConfig::Kind::kDefault;
+    return {};
+  }
+  if (type == "linear") rope.kind = RopeConfig::Kind::kLinear;
+  else if (type == "dynamic") rope.kind = RopeConfig::Kind::kDynamic;
+  else if (type == "llama3") rope.kind = RopeConfig::Kind::kLlama3;
+  else if (type == "yarn") rope.kind = RopeConfig::Kind::kYarn;
+  else return invalid("{}: rope type \"{}\" is not supported (default, linear, dynamic, llama3, yarn are)", what, type);
+
+  ASSIGN_OR_RETURN(const auto factor, get_number(r, "factor", what));
+  ASSIGN_OR_RETURN(const auto original_inside, get_int(r, "original_max_position_embeddings", what));
+  ASSIGN_OR_RETURN(const auto original_outside, get_int(config, "original_max_position_embeddings", what));
+  ASSIGN_OR_RETURN(const auto longest, get_int(config, "max_position_embeddings", what));
+  rope.original_max_position_embeddings =
+      original_outside ? *original_outside : original_inside ? *original_inside : longest.value_or(2048);
+  if (factor) {
+    rope.factor = *factor;
+  } else if (type == "yarn" && rope.original_max_position_embeddings > 0) {
+    rope.factor = static_cast<double>(longest.value_or(2048)) / static_cast<double>(rope.original_max_position_embeddings);
+  } else {
+    return invalid("{}: rope type \"{}\" needs \"factor\"", what, type);
+  }
+  ASSIGN_OR_RETURN(rope.low_freq_factor, number("low_freq_factor", 1.0));
+  ASSIGN_OR_RETURN(rope.high_freq_factor, number("high_freq_factor", 4.0));
+  ASSIGN_OR_RETURN(rope.beta_fast, number("beta_fast", 32.0));
+  ASSIGN_OR_RETURN(rope.beta_slow, number("beta_slow", 1.0));
+  ASSIGN_OR_RETURN(rope.attention_factor, get_number(r, "attention_factor", what));
+  ASSIGN_OR_RETURN(rope.mscale, get_number(r, "mscale", what));
+  ASSIGN_OR_RETURN(rope.mscale_all_dim, get_number(r, "mscale_all_dim", what));
+  ASSIGN_OR_RETURN(const auto truncate, get_bool(r, "truncate", what));
+  rope.truncate = truncate.value_or(true);
+  if (!(rope.factor > 0) || rope.original_max_position_embeddings <= 0 ||
+      !(rope.low_freq_factor > 0) || rope.high_freq_factor == rope.low_freq_factor) {
+    return invalid("{}: rope parameters are out of range (factor {}, original_max_position_embeddings {})", what,
+                   rope.factor, rope.original_max_position_embeddings);
+  }
+  return {};
+}
+
+Status between(int64_t value, int64_t low, int64_t high, const char* key, std::string_view name) {
+  if (value < low || value > high) {
+    return invalid("{}: {} is {}, expected {} to {}", name, key, value, low, high);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<int32_t>> read_token_ids(const Json& object, const char* key, std::string_view name) {
+  std::vector<int32_t> ids;
+  if (!object.is_object() || !object.contains(key) || object[key].is_null()) return ids;
+  const Json& value = object[key];
+  const auto one = [&](const Json& id) -> Status {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX) {
+      return invalid("{}: \"{}\" must be a token id or a list of them, found {}", name, key, to_line(id));
+    }
+    ids.push_back(id.get<int32_t>());
+    return {};
+  };
+  if (!value.is_array()) {
+    RETURN_IF_ERROR(one(value));
+  } else {
+    for (const auto& id : value) RETURN_IF_ERROR(one(id));
+  }
+  return ids;
+}
+
+Status validate(ModelConfig& c, std::string_view name) {
+  RETURN_IF_ERROR(between(c.hidden_size, 1, 1 << 20, "hidden_size", name));
+  RETURN_IF_ERROR(between(c.intermediate_size, 1, 1 << 22, "intermediate_size", name));
+  RETURN_IF_ERROR(between(c.num_hidden_layers, 1, 4096, "num_hidden_layers", name));
+  RETURN_IF_ERROR(between(c.num_attention_heads, 1, 4096, "num_attention_heads", name));
+  RETURN_IF_ERROR(between(c.num_key_value_heads, 1, c.num_attention_heads, "num_key_value_heads", name));
+  RETURN_IF_ERROR(between(c.head_dim, 2, 512, "head_dim", name));
+  RETURN_IF_ERROR(between(c.vocab_size, 1, 1 << 24, "vocab_size", name));
+  RETURN_IF_ERROR(between(c.max_position_embeddings, 1, 1 << 26, "max_position_embeddings", name));
+  if (c.num_attention_heads % c.num_key_value_heads != 0) {
+    return invalid("{}: num_attention_heads {} is no multiple of num_key_value_heads {}", name,
+                   c.num_attention_heads, c.num_key_value_heads);
+  }
+  if (c.head_dim % 2 != 0) return invalid("{}: head_dim {} is odd", name, c.head_dim);
+  if (!(c.rms_norm_eps >= 0 && c.rms_norm_eps < 1)) return invalid("{}: rms_norm_eps is {}", name, c.rms_norm_eps);
+  if (!(c.rope.theta > 1 && c.rope.theta < 1e15)) return invalid("{}: rope_theta is {}", name, c.rope.theta);
+  if (!(c.rope.partial_rotary_factor > 0 && c.rope.partial_rotary_factor <= 1)) {
+    return invalid("{}: partial_rotary_factor is {}, expected above 0 to 1", name, c.rope.partial_rotary_factor);
+  }
+  return {};
+}
+
+Result<ModelConfig> parse_model_config(const Json& config, std::string_view name) {
+  const std::string what(name);
+  if (!config.is_object()) return invalid("{}: expected an object, found {}", what, json_kind(config));
+  ModelConfig c;
+  ASSIGN_OR_RETURN(const auto type, get_string(config, "model_type", what));
+  if (!type) return invalid("{}: \"model_type\" is missing", what);
+  if (*type != "llama") return invalid("{}: model_type \"{}\" is not supported (llama is)", what, *type);
+  c.model_type = *type;
+  if (config.contains("quantization_config") && !config["quantization_config"].is_null()) {
+    const auto& q = config["quantization_config"];
+    return invalid("{}: quantization_config ({}) is not supported; use unquantised safetensors or a GGUF file", what,
+                   q.is_object() && q.contains("quant_method") ? to_line(q["quant_method"]) : "no quant_method");
+  }
+  const auto integer = [&](const char* key, int64_t fallback, int64_t& into) -> Status {
+    ASSIGN_OR_RETURN(const auto value, get_int(config, key, what));
+    into = value.value_or(fallback);
+    return {};
+  };
+  // Defaults of transformers' LlamaConfig.
+  RETURN_IF_ERROR(integer("hidden_size", 4096, c.hidden_size));
+  RETURN_IF_ERROR(integer("intermediate_size", 11008, c.intermediate_size));
+  RETURN_IF_ERROR(integer("num_hidden_layers", 32, c.num_hidden_layers));
+  RETURN_IF_ERROR(integer("num_attention_heads", 32, c.num_attention_heads));
+  RETURN_IF_ERROR(integer("num_key_value_heads", c.num_attention_heads, c.num_key_value_heads));
+  RETURN_IF_ERROR(between(c.num_attention_heads, 1, 4096, "num_attention_heads", what));
+  RETURN_IF_ERROR(integer("head_dim", c.hidden_size / c.num_attention_heads, c.head_dim));
+  RETURN_IF_ERROR(integer("vocab_size", 32000, c.vocab_size));
+  RETURN_IF_ERROR(integer("max_position_embeddings", 2048, c.max_position_embeddings));
+  ASSIGN_OR_RETURN(const auto eps, get_number(config, "rms_norm_eps", what));
+  c.rms_norm_eps = eps.value_or(1e-6);
+  ASSIGN_OR_RETURN(const auto activation, get_string(config, "hidden_act", what));
+  if (activation && *activation != "silu" && *activation != "swish") {
+    return invalid("{}: hidden_act \"{}\" is not supported (silu is)", what, *activation);
+  }
+  const auto flag = [&](const char* key, bool& into) -> Status {
+    ASSIGN_OR_RETURN(const auto value, get_bool(config, key, what));
+    into = value.value_or(false);
+    return {};
+  };
+  RETURN_IF_ERROR(flag("attention_bias", c.attention_bias));
+  RETURN_IF_ERROR(flag("mlp_bias", c.mlp_bias));
+  RETURN_IF_ERROR(flag("tie_word_embeddings", c.tie_word_embeddings));
+  RETURN_IF_ERROR(read_rope(config, what, c.rope));
+  // Plain Llama ignores partial_rotary_factor (transformers 5).
+  if (c.rope.kind == RopeConfig::Kind::kDefault) c.rope.partial_rotary_factor = 1.0;
+  ASSIGN_OR_RETURN(c.eos_token_ids, read_token_ids(config, "eos_token_id", what));
+  ASSIGN_OR_RETURN(const auto bos, read_token_ids(config, "bos_token_id", what));
+  ASSIGN_OR_RETURN(const auto pad, read_token_ids(config, "pad_token_id", what));
+  if (!bos.empty()) c.bos_token_id = bos[0];
+  if (!pad.empty()) c.pad_token_id = pad[0];
+  RETURN_IF_ERROR(validate(c, what));
+  return c;
+}
+
+}  // namespace colony::model

@@ -1,0 +1,242 @@
+// The llama block: x += o(attn(norm(x))); x += down(silu(gate(norm(x))) * up(norm(x))).
+// Equivalent in HF: modeling_llama.LlamaDecoderLayer, eager attention, f32 activations.
+#include "model/transformer.h"
+
+#include <cmath>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "model/rope_table.h"
+#include "model/weights.h"
+#include "tensor/attention.h"
+#include "tensor/ops.h"
+
+namespace colony::model {
+
+using tensor::PackedMatrix;
+
+namespace {
+struct Layer {
+  std::vector<float> input_norm, post_norm;          // [C]
+  PackedMatrix qkv, o, gate_up, down;                // q, k, v stacked; gate, up stacked
+  std::vector<float> qkv_bias, o_bias, gate_up_bias, down_bias;  // empty without biases
+};
+}  // namespace
+
+struct Transformer::State {
+  explicit State(Weights w) : weights(std::move(w)), rope(weights.config()) {}
+  Weights weights;
+  RopeTable rope;
+  tensor::WeightType dtype = tensor::WeightType::kF32;
+  WeightRef embedding;
+  std::vector<Layer> layers;
+  std::vector<float> final_norm;
+  PackedMatrix head;
+  uint64_t bytes = 0;
+  ByteLease lease;
+};
+
+struct Transformer::Workspace::State {
+  std::vector<float> x, h, qkv, attended, gate_up, act, cos, sin;
+  tensor::MatmulScratch matmul;
+  std::vector<float>& sized(std::vector<float>& buffer, int64_t size) {
+    if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(static_cast<size_t>(size));
+    return buffer;
+  }
+};
+
+Transformer::Workspace::Workspace() : state_(std::make_unique<State>()) {}
+Transformer::Workspace::~Workspace() = default;
+Transformer::Workspace::Workspace(Workspace&&) noexcept = default;
+Transformer::Workspace& Transformer::Workspace::operator=(Workspace&&) noexcept = default;
+uint64_t Transformer::Workspace::bytes() const {
+  const State& s = *state_;
+  uint64_t total = s.matmul.bytes();
+  for (const auto* b : {&s.x, &s.h, &s.qkv, &s.attended, &s.gate_up, &s.act, &s.cos, &s.sin}) {
+    total += b->capacity() * sizeof(float);
+  }
+  return total;
+}
+
+Transformer::Transformer() = default;
+Transformer::~Transformer() = default;
+const ModelConfig& Transformer::config() const { return state_->weights.config(); }
+tensor::WeightType Transformer::dtype() const { return state_->dtype; }
+tensor::KvType Transformer::default_kv_type() const {
+  return state_->dtype == tensor::WeightType::kF32 ? tensor::KvType::kF32 : tensor::KvType::kBf16;
+}
+uint64_t Transformer::weight_bytes() const { return state_->bytes; }
+const std::string& Transformer::content_hash() const { return state_->weights.content_hash(); }
+const GgufFile* Transformer::gguf() const { return state_->weights.gguf().get(); }
+
+namespace {
+
+// Packs several [n_i, k] tensors under each other as one matrix.
+PackedMatrix pack_stacked(const std::vector<WeightRef>& parts, tensor::WeightType dtype, tensor::ThreadPool& pool) {
+  int64_t n = 0;
+  for (const auto& part : parts) n += part.rows;
+  return PackedMatrix::pack(
+      dtype, n, parts.front().columns,
+      [&parts](int64_t row, std::span<float> out) {
+        for (const auto& part : parts) {
+          if (row < part.rows) return part.row(row, out);
+          row -= part.rows;
+        }
+      },
+      pool);
+}
+
+Result<std::vector<float>> read_vector(const Weights& weights, const std::string& name, int64_t size) {
+  ASSIGN_OR_RETURN(const auto ref, weights.find(name, 1, size));
+  std::vector<float> values(static_cast<size_t>(size));
+  ref.row(0, values);
+  return values;
+}
+
+// Biases of several parts one after the other; a part without one contributes zeros.
+Result<std::vector<float>> read_biases(const Weights& weights, const std::vector<std::pair<std::string, int64_t>>& parts) {
+  std::vector<float> values;
+  bool any = false;
+  for (const auto& [name, size] : parts) {
+    const size_t start = values.size();
+    values.resize(start + static_cast<size_t>(size), 0.0f);
+    if (!weights.has(name)) continue;
+    any = true;
+    ASSIGN_OR_RETURN(const auto ref, weights.find(name, size, 1));
+    for (int64_t i = 0; i < size; ++i) ref.row(i, std::span(values).subspan(start + static_cast<size_t>(i), 1));
+  }
+  if (!any) values.clear();
+  return values;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesystem::path& path,
+                                                             const Options& options, ByteLedger& ledger,
+                                                             tensor::ThreadPool& pool) {
+  ASSIGN_OR_RETURN(auto weights, Weights::open(path));
+  const std::shared_ptr<Transformer> model(new Transformer());
+  model->state_ = std::make_unique<State>(std::move(weights));
+  State& s = *model->state_;
+  s.dtype = options.dtype;
+  const ModelConfig& c = s.weights.config();
+  const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
+
+  const auto bytes_for = [&](int64_t n, int64_t k) { return PackedMatrix::bytes_for(s.dtype, n, k); };
+  s.bytes = static_cast<uint64_t>(c.num_hidden_layers) *
+                (bytes_for(q + 2 * kv, c.hidden_size) + bytes_for(c.hidden_size, q) +
+                 bytes_for(2 * c.intermediate_size, c.hidden_size) + bytes_for(c.hidden_size, c.intermediate_size) +
+                 static_cast<uint64_t>(2 * c.hidden_size) * 4) +
+            bytes_for(c.vocab_size, c.hidden_size) + static_cast<uint64_t>(c.hidden_size) * 4;
+  ASSIGN_OR_RETURN(s.lease, ledger.take("weights", s.bytes));
+
+  for (const auto& name : s.weights.unexpected()) log_warn("{}: tensor {} is not used", path.string(), name);
+  ASSIGN_OR_RETURN(s.embedding, s.weights.find("model.embed_tokens.weight", c.vocab_size, c.hidden_size));
+  ASSIGN_OR_RETURN(s.final_norm, read_vector(s.weights, "model.norm.weight", c.hidden_size));
+  // Everything is found and its shape checked before the first matrix is packed.
+  struct Parts {
+    std::vector<WeightRef> qkv, o, gate_up, down;
+  };
+  std::vector<Parts> parts;
+  for (int64_t i = 0; i < c.num_hidden_layers; ++i) {
+    const std::string prefix = fmt::format("model.layers.{}.", i);
+    Parts p;
+    const auto add = [&](std::vector<WeightRef>& to, const char* name, int64_t n, int64_t k) -> Status {
+      ASSIGN_OR_RETURN(auto ref, s.weights.find(prefix + name + ".weight", n, k));
+      to.push_back(std::move(ref));
+      return {};
+    };
+    RETURN_IF_ERROR(add(p.qkv, "self_attn.q_proj", q, c.hidden_size));
+    RETURN_IF_ERROR(add(p.qkv, "self_attn.k_proj", kv, c.hidden_size));
+    RETURN_IF_ERROR(add(p.qkv, "self_attn.v_proj", kv, c.hidden_size));
+    RETURN_IF_ERROR(add(p.o, "self_attn.o_proj", c.hidden_size, q));
+    RETURN_IF_ERROR(add(p.gate_up, "mlp.gate_proj", c.intermediate_size, c.hidden_size));
+    RETURN_IF_ERROR(add(p.gate_up, "mlp.up_proj", c.intermediate_size, c.hidden_size));
+    RETURN_IF_ERROR(add(p.down, "mlp.down_proj", c.hidden_size, c.intermediate_size));
+    parts.push_back(std::move(p));
+    Layer layer;
+    ASSIGN_OR_RETURN(layer.input_norm, read_vector(s.weights, prefix + "input_layernorm.weight", c.hidden_size));
+    ASSIGN_OR_RETURN(layer.post_norm, read_vector(s.weights, prefix + "post_attention_layernorm.weight", c.hidden_size));
+    ASSIGN_OR_RETURN(layer.qkv_bias, read_biases(s.weights, {{prefix + "self_attn.q_proj.bias", q},
+                                                             {prefix + "self_attn.k_proj.bias", kv},
+                                                             {prefix + "self_attn.v_proj.bias", kv}}));
+    ASSIGN_OR_RETURN(layer.o_bias, read_biases(s.weights, {{prefix + "self_attn.o_proj.bias", c.hidden_size}}));
+    ASSIGN_OR_RETURN(layer.gate_up_bias, read_biases(s.weights, {{prefix + "mlp.gate_proj.bias", c.intermediate_size},
+                                                                 {prefix + "mlp.up_proj.bias", c.intermediate_size}}));
+    ASSIGN_OR_RETURN(layer.down_bias, read_biases(s.weights, {{prefix + "mlp.down_proj.bias", c.hidden_size}}));
+    s.layers.push_back(std::move(layer));
+  }
+  ASSIGN_OR_RETURN(const auto head, s.weights.head());
+  for (size_t i = 0; i < parts.size(); ++i) {
+    s.layers[i].qkv = pack_stacked(parts[i].qkv, s.dtype, pool);
+    s.layers[i].o = pack_stacked(parts[i].o, s.dtype, pool);
+    s.layers[i].gate_up = pack_stacked(parts[i].gate_up, s.dtype, pool);
+    s.layers[i].down = pack_stacked(parts[i].down, s.dtype, pool);
+  }
+  s.head = pack_stacked({head}, s.dtype, pool);
+  s.weights.release();
+  return std::shared_ptr<const Transformer>(model);
+}
+
+void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<float> hidden, Workspace& work,
+                          tensor::ThreadPool& pool) const {
+  const State& s = *state_;
+  const ModelConfig& c = config();
+  Workspace::State& w = *work.state_;
+  const auto t = static_cast<int64_t>(rows.ids.size());
+  CHECK(t > 0 && rows.where.size() == rows.ids.size() &&
+            static_cast<int64_t>(hidden.size()) == t * c.hidden_size &&
+            (rows.lengths.empty() || rows.lengths.size() == rows.ids.size()),
+        "forward's rows");
+  const int64_t q = c.num_attention_heads * c.head_dim, kvd = c.num_key_value_heads * c.head_dim;
+  const int64_t qkv_width = q + 2 * kvd;
+  const auto view = [&](std::vector<float>& buffer, int64_t size) {
+    return std::span<float>(w.sized(buffer, size)).first(static_cast<size_t>(size));
+  };
+  const auto x = view(w.x, t * c.hidden_size), h = view(w.h, t * c.hidden_size);
+  const auto qkv = view(w.qkv, t * qkv_width), attended = view(w.attended, t * q);
+  const auto gate_up = view(w.gate_up, t * 2 * c.intermediate_size), act = view(w.act, t * c.intermediate_size);
+  const int half = s.rope.half();
+  const auto cos = view(w.cos, t * half), sin = view(w.sin, t * half);
+
+  for (int64_t r = 0; r < t; ++r) {
+    const auto at = static_cast<size_t>(r);
+    CHECK(rows.ids[at] >= 0 && rows.ids[at] < c.vocab_size, "ids are checked before they come here");
+    s.embedding.row(rows.ids[at], x.subspan(at * static_cast<size_t>(c.hidden_size), static_cast<size_t>(c.hidden_size)));
+    const int64_t position = rows.where[at].position;
+    s.rope.angles(position, rows.lengths.empty() ? position + 1 : rows.lengths[at],
+                  cos.subspan(at * static_cast<size_t>(half), static_cast<size_t>(half)),
+                  sin.subspan(at * static_cast<size_t>(half), static_cast<size_t>(half)));
+  }
+  const auto eps = static_cast<float>(c.rms_norm_eps);
+  const auto heads = static_cast<int>(c.num_attention_heads), kv_heads = static_cast<int>(c.num_key_value_heads);
+  const auto head_dim = static_cast<int>(c.head_dim);
+  for (int64_t i = 0; i < c.num_hidden_layers; ++i) {
+    const Layer& layer = s.layers[static_cast<size_t>(i)];
+    const tensor::KvView cache = kv.layer(i);
+    tensor::rms_norm(x, layer.input_norm, eps, h, pool);
+    tensor::matmul({.x = h, .rows = t, .y = qkv, .bias = layer.qkv_bias}, layer.qkv, pool, w.matmul);
+    // q and k stand side by side, so one call rotates both.
+    tensor::rope(qkv, qkv_width, heads + kv_heads, head_dim, cos, sin, half, pool);
+    tensor::kv_store(cache, rows.where, qkv.data() + q, qkv.data() + q + kvd, qkv_width, pool);
+    tensor::attention({.q = qkv.data(),
+                       .q_stride = qkv_width,
+                       .heads = heads,
+                       .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim))),
+                       .out = attended.data()},
+                      cache, rows.where, pool);
+    tensor::matmul({.x = attended, .rows = t, .y = x, .bias = layer.o_bias, .accumulate = true}, layer.o, pool, w.matmul);
+    tensor::rms_norm(x, layer.post_norm, eps, h, pool);
+    tensor::matmul({.x = h, .rows = t, .y = gate_up, .bias = layer.gate_up_bias}, layer.gate_up, pool, w.matmul);
+    tensor::silu_mul(gate_up, t, c.intermediate_size, act, pool);
+    tensor::matmul({.x = act, .rows = t, .y = x, .bias = layer.down_bias, .accumulate = true}, layer.down, pool, w.matmul);
+  }
+  tensor::rms_norm(x, s.final_norm, eps, hidden, pool);
+}
+
+void Transformer::head(std::span<const float> hidden, int64_t rows, std::span<float> logits, Workspace& work,
+                       tensor::ThreadPool& pool) const {
+  tensor::matmul({.x = hidden, .rows = rows, .y = logits, .bias = {}}, state_->head, pool, work.state_->matmul);
+}
+
+}  // namespace colony::model

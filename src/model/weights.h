@@ -1,0 +1,62 @@
+// A checkpoint's tensors under Hugging Face's names, from safetensors or GGUF, row by row as f32.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/config.h"
+#include "model/gguf.h"
+#include "model/safetensors.h"
+
+namespace colony::model {
+
+// One tensor in a mapped file: [rows, columns] (a vector has one row). Lives as long as its Weights.
+struct WeightRef {
+  std::string name;  // as the file spells it
+  DType type = DType::kOther;
+  int64_t rows = 0, columns = 0;
+  std::span<const std::byte> data;
+  const MappedFile* file = nullptr;
+  // GGUF stores q and k of llama with the rows of a head interleaved (0, d/2, 1, d/2+1, …); heads > 0
+  // undoes it: HF row i of a head is file row 2i, row i + d/2 is 2i + 1.
+  int64_t permuted_heads = 0;
+
+  // Row `row` in HF's order. out: [columns].
+  void row(int64_t row, std::span<float> out) const;
+};
+
+class Weights {
+ public:
+  // `path`: a folder or a .gguf file. Fails as config, safetensors and gguf do.
+  static Result<Weights> open(const std::filesystem::path& path);
+
+  const ModelConfig& config() const { return config_; }
+  // By HF name ("model.layers.0.mlp.up_proj.weight"), with or without "model.". Fails kCorrupt when
+  // absent, of another shape than [rows, columns], or of a type that is no weight.
+  Result<WeightRef> find(const std::string& name, int64_t rows, int64_t columns) const;
+  bool has(const std::string& name) const;
+  // The head: lm_head, or the embedding when tied. Tying as HF: both present and different are kept
+  // apart, with a warning.
+  Result<WeightRef> head() const;
+  // Tensors nobody asked for, buffers left out: for a warning.
+  std::vector<std::string> unexpected() const;
+
+  const std::string& content_hash() const { return content_hash_; }
+  const std::shared_ptr<const GgufFile>& gguf() const { return gguf_; }
+  // Drops the files' pages from resident memory.
+  void release() const;
+
+ private:
+  std::optional<WeightRef> lookup(const std::string& name) const;
+
+  ModelConfig config_;
+  std::vector<std::shared_ptr<const SafetensorsFile>> files_;
+  std::shared_ptr<const GgufFile> gguf_;
+  std::string content_hash_;
+};
+
+}  // namespace colony::model
