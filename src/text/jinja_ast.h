@@ -48,6 +48,7 @@ struct Node {
   int line;
   int height = 1;
   bool negated = false;
+  bool constant = false;  // Jinja2 folds it when it compiles: no names, no calls
 
   std::string name;      // Name, Getattr, Filter, Test, Macro, NamespaceRef (the variable)
   std::string attribute; // NamespaceRef

@@ -240,8 +240,7 @@ Value indent(Interpreter& in, Args& args) {
   Value v[4];
   if (!bind(in, "do_indent", args, {"s", "width", "first", "blank"}, 1, v)) return {};
   if (!v[0].is(Kind::kStr)) {
-    // s += "\n" in Python.
-    return in.binary(Op::kAdd, v[0], in.string("\n"));
+    return v[0].is(Kind::kUndefined) ? in.undefined_error(v[0]) : in.type_error("indent needs a string");
   }
   const bool markup = v[0].str().markup;
   std::string by(4, ' ');

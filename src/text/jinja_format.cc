@@ -714,7 +714,7 @@ class JsonText {
         case '\f': made += "\\f"; break;
         case '\b': made += "\\b"; break;
         default:
-          if (c < 0x20 || (ascii_ && c > 0x7E && c < 0x10000 && c != 0x7F)) {
+          if (c < 0x20 || (ascii_ && c > 0x7E && c < 0x10000)) {
             made += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
           } else if (ascii_ && c >= 0x10000) {
             const auto v = static_cast<unsigned>(c - 0x10000);

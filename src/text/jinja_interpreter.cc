@@ -329,7 +329,7 @@ Interpreter::Flow Interpreter::run(const Node& node) {
       return Flow::kNext;
     case Op::kOutput:
       for (const auto& item : node.items) {
-        const Value value = eval(*item);
+        const Value value = eval_output(*item);
         if (!failed()) append_str(*out_, value);
       }
       return Flow::kNext;
@@ -368,8 +368,7 @@ Interpreter::Flow Interpreter::run(const Node& node) {
       std::string text;
       const Flow flow = run_captured(node.body, text);
       if (flow == Flow::kNext && !failed()) {
-        const Value value = eval_filter(*node.a, &text);
-        if (!failed()) append_str(*out_, value);
+        append_text(eval_filter(*node.a, &text));
       }
       leave(*scope_);
       scope_ = outer;
@@ -404,14 +403,23 @@ Interpreter::Flow Interpreter::run(const Node& node) {
         return Flow::kNext;
       }
       Args none;
-      const Value result = node.a == nullptr ? call(value, none) : call_node(*node.a, &value);
-      if (!failed()) append_str(*out_, result);
+      append_text(node.a == nullptr ? call(value, none) : call_node(*node.a, &value));
       return Flow::kNext;
     }
     case Op::kBreak: return Flow::kBreak;
     case Op::kContinue: return Flow::kContinue;
     default: return Flow::kNext;
   }
+}
+
+// What a filter or call block makes joins the output as it is, so it must be text.
+void Interpreter::append_text(const Value& value) {
+  if (failed()) return;
+  if (!value.is(Kind::kStr)) {
+    type_error(fmt::format("expected str instance, {} found", type_name(value)));
+    return;
+  }
+  append_str(*out_, value);
 }
 
 Interpreter::Flow Interpreter::run_for(const Node& node) {
@@ -772,6 +780,18 @@ Value Interpreter::eval(const Node& node) {
       return failed() ? b : binary(node.op, a, b);
     }
   }
+}
+
+// A constant that is printed is computed when Jinja2 compiles, where a slice of what has none is
+// undefined; only if that fails is it computed again as usual.
+Value Interpreter::eval_output(const Node& node) {
+  if (!node.constant || folding_) return eval(node);
+  folding_ = true;
+  const Value value = eval(node);
+  folding_ = false;
+  if (!failed() || error_->code != ErrorCode::kInvalid) return value;
+  error_.reset();
+  return eval(node);
 }
 
 Value Interpreter::eval_name(const Node& node) {

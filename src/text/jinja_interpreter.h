@@ -130,10 +130,12 @@ class Interpreter {
   Flow run_loop(const Node& node, const Value& iterable, int depth0);
   Value recursive_loop(const Node& node, const std::shared_ptr<Scope>& outer, const Value& iterable, int depth0);
   Flow run_captured(const Nodes& body, std::string& out);
+  void append_text(const Value& value);
   Value call_macro(const Macro& macro, Args& args);
   Value call_node(const Node& node, const Value* caller);
 
   Value eval(const Node& node);
+  Value eval_output(const Node& node);
   Value eval_name(const Node& node);
   Value eval_filter(const Node& node, const std::string* captured);
   Value eval_compare(const Node& node);
@@ -157,6 +159,7 @@ class Interpreter {
   int level_ = 0;  // C++ recursion
   int calls_ = 0;  // template calls inside each other
   int line_ = 1;
+  bool folding_ = false;
   std::string* out_ = nullptr;
   std::shared_ptr<Scope> scope_;
   std::unordered_map<std::string, Value> globals_;

@@ -581,6 +581,7 @@ bool Interpreter::want_index(const Value& value, Int& out) {
 Value Interpreter::slice(const Value& object, const Value& start, const Value& stop, const Value& step_by) {
   if (object.is(Kind::kUndefined)) return undefined_error(object);
   if (!object.is(Kind::kStr) && !object.is_seq() && !object.is(Kind::kRange)) {
+    if (folding_) return Value::undefined();
     return type_error(fmt::format("'{}' object is not subscriptable by a slice", type_name(object)));
   }
   const Int count = length(object);

@@ -84,8 +84,13 @@ class Parser {
   NodePtr done(NodePtr node) {
     if (failed()) return nullptr;
     int height = 0;
+    bool constant = node->op <= Op::kCompare && node->op != Op::kName && node->op != Op::kNamespaceRef && node->op != Op::kCall;
+    if (node->op == Op::kFilter) constant = constant && !needs_context(node->name);
+    if (node->op == Op::kConditional) constant = constant && node->c != nullptr;
     const auto see = [&](const NodePtr& child) {
-      if (child != nullptr) height = std::max(height, child->height);
+      if (child == nullptr) return;
+      height = std::max(height, child->height);
+      constant = constant && child->constant;
     };
     const auto see_all = [&](const Nodes& children) { std::for_each(children.begin(), children.end(), see); };
     see(node->a), see(node->b), see(node->c), see(node->more), see(node->more_named), see(node->test_target);
@@ -93,8 +98,15 @@ class Parser {
     see_all(node->body), see_all(node->otherwise), see_all(node->elifs);
     for (const auto& [name, child] : node->named) see(child);
     node->height = height + 1;
+    node->constant = constant;
     if (node->height > 3 * depth_max_) return too_deep(node->line);
     return node;
+  }
+  static bool needs_context(const std::string& filter) {
+    for (const auto name : {"map", "select", "reject", "selectattr", "rejectattr", "random"}) {
+      if (filter == name) return true;
+    }
+    return false;
   }
   std::nullptr_t too_deep(int line) {
     if (!error_) error_ = exhausted("line {}: nested deeper than {} levels", line, depth_max_);
@@ -522,13 +534,13 @@ class Parser {
       while (is(K::kString)) text += next().text;
       auto node = make(Op::kConst, line);
       node->value = string(std::move(text));
-      return node;
+      return done(std::move(node));
     }
     if (is(K::kInteger) || is(K::kFloat)) {
       auto node = make(Op::kConst, line);
       node->value = is(K::kInteger) ? Value::integer(token.integer) : Value::real(token.real);
       next();
-      return node;
+      return done(std::move(node));
     }
     if (skip_op("(")) {
       auto node = tuple(true, "", true);
@@ -597,6 +609,7 @@ class Parser {
       }
       if (token.kind != K::kInteger) return fail(token.line, "expected name or number");
       auto index = make(Op::kConst, token.line);
+      index->constant = true;
       index->value = Value::integer(token.integer);
       auto node = make(Op::kGetitem, line);
       node->a = std::move(object);
