@@ -23,11 +23,19 @@ namespace colony::engine {
 
 struct EngineOptions {
   int max_sequences = 16;          // rows decoded at once
-  int max_step_tokens = 512;       // decode rows + prefill chunk
+  int max_step_tokens = 512;       // decode rows + prefill chunk; at least max_sequences
   size_t max_waiting = 4096;       // beyond this submit() refuses with kExhausted
   int64_t kv_pages = 0;            // 0: as many as max_sequences full contexts need, or what the
                                    // ledger has left, whichever is less
   bool prefix_cache = true;
+};
+
+// Work that fills the time foreground requests leave: the trainer's slices, evaluation.
+class Background {
+ public:
+  virtual ~Background() = default;
+  // Does a short piece of work on the engine's thread. False when there is none.
+  virtual bool run_slice() = 0;
 };
 
 class Engine {
@@ -55,6 +63,10 @@ class Engine {
 
   // Runs one step and returns what finished in it, in order of submission. Cheap when idle.
   std::vector<Output> step();
+
+  // Asked for one slice at the end of every step in which no foreground request was there.
+  // Borrowed; null: none.
+  void set_background(Background* background);
 
   const Snapshot& snapshot() const;
 

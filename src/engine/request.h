@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/budget.h"
+#include "base/byte_ledger.h"
 #include "base/result.h"
 #include "text/constraint.h"
 
@@ -67,6 +68,8 @@ struct Output {
   std::optional<Error> error;    // kError and kCancelled: why (deadline, budget, cancel, limits)
   std::vector<TokenLogprob> logprobs;
   std::vector<float> values;     // kEmbed: [hidden]; kLogits: [positions, vocab]
+  // kLogits: keeps `values` in the ledger while it lives; must not outlive the ledger.
+  std::shared_ptr<ByteLease> values_bytes;
   int64_t prefix_hit_tokens = 0;
   uint64_t first_step = 0, last_step = 0;  // engine steps
   double seconds = 0;            // from submit to finish

@@ -18,6 +18,7 @@ namespace colony::engine {
 struct TextSide {
   std::shared_ptr<const text::Tokenizer> tokenizer;         // null: the folder has none
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null: the model has none
+  std::shared_ptr<const text::ChatTemplate> tool_template;  // the one named "tool_use"; null: none
   Json template_variables = Json::object();                 // bos_token, eos_token, …
 };
 

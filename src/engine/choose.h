@@ -1,0 +1,46 @@
+// From a row of logits to the next token of a sequence: filters, dice, constraint, log-probabilities.
+//
+// Order as HF's (hf_compat 1.10): repetition penalty, constraint, temperature, top-k, top-p, min-p.
+// Every random number comes from (seed, task, agent, number of the token): not from the batch.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/sequence.h"
+#include "text/tokenizer.h"
+
+namespace colony::engine {
+
+// What a constraint needs to know of the vocabulary, made once: the bytes of every id. Threads: any.
+class TokenBytes {
+ public:
+  // Ids from `vocab_size` on are left out; so are end-of-sequence ids and those without bytes.
+  TokenBytes(const text::Tokenizer& tokenizer, int64_t vocab_size, std::span<const int32_t> eos_ids);
+  std::string_view of(int32_t id) const { return bytes_[static_cast<size_t>(id)]; }
+  // Ids whose bytes begin with `first`, ascending.
+  std::span<const int32_t> beginning_with(uint8_t first) const { return by_first_[first]; }
+
+ private:
+  std::vector<std::string> bytes_;
+  std::vector<int32_t> by_first_[256];
+};
+
+struct Choice {
+  int32_t id = -1;
+  std::optional<TokenLogprob> logprob;
+  bool constraint_exhausted = false;  // nothing can follow this token
+  std::optional<Error> error;         // logits that are no numbers, or no token fits the constraint
+};
+
+// `logits`: [V], changed on the way. The sequence's constraint moves on by the chosen token.
+// `token_bytes`: null when no constraint. Threads: any, one a sequence.
+Choice choose(Sequence& sequence, std::span<float> logits, std::span<const int32_t> eos_ids,
+              const TokenBytes* token_bytes);
+
+// log(Σ exp(logits)), in f64, and the log-probabilities of `id` and of the `top` best.
+TokenLogprob logprob_of(std::span<const float> logits, int32_t id, int top);
+
+}  // namespace colony::engine

@@ -1,0 +1,264 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace colony::engine {
+namespace {
+
+// Waiting requests looked at past one that waits for a prefix, a step. Keeps steps cheap.
+constexpr int kLookAhead = 64;
+
+bool before(const Sequence* a, const Sequence* b) { return a->before(*b); }
+
+void insert_in_order(auto& list, Sequence& sequence) {
+  list.insert(std::upper_bound(list.begin(), list.end(), &sequence, before), &sequence);
+}
+
+// Tokens that may come out of the prefix cache: those whose hidden states nobody asks for.
+int64_t skippable(const Sequence& sequence) {
+  switch (sequence.request.kind) {
+    case Request::Kind::kGenerate: return sequence.goal - 1;
+    case Request::Kind::kScore: return std::min(sequence.goal, sequence.request.score_from) - 1;
+    case Request::Kind::kEmbed:
+    case Request::Kind::kLogits: return 0;
+  }
+  return 0;
+}
+
+std::span<const int32_t> page_tokens(const Sequence& sequence, int64_t page) {
+  return std::span(sequence.tokens)
+      .subspan(static_cast<size_t>(page * tensor::kPageTokens), tensor::kPageTokens);
+}
+
+}  // namespace
+
+int64_t pages_for(int64_t tokens) { return (tokens + tensor::kPageTokens - 1) / tensor::kPageTokens; }
+
+void Plan::clear() {
+  chunks.clear();
+  broke.clear();
+  rows = 0;
+  preempted = 0;
+}
+
+Scheduler::Scheduler(const SchedulerOptions& options, BlockPool& pool)
+    : options_(options), pool_(pool) {
+  CHECK(options.max_sequences > 0 && options.max_step_tokens >= options.max_sequences,
+        "a step has room for a row of every sequence");
+}
+
+void Scheduler::add(Sequence& sequence) {
+  CHECK(sequence.goal > 0 && pages_for(sequence.goal) <= pool_.pages(), "fits into the cache");
+  insert_in_order(queue_of(sequence), sequence);
+}
+
+void Scheduler::remove(Sequence& sequence) {
+  give_back_pages(sequence);
+  std::erase(running_, &sequence);
+  std::erase(queue_of(sequence), &sequence);
+}
+
+void Scheduler::give_back_pages(Sequence& sequence) {
+  // From the end on, so that children leave the tree, and are evicted, before their parents.
+  for (size_t i = sequence.pages.size(); i-- > 0;) {
+    const int32_t page = sequence.pages[i];
+    if (static_cast<int64_t>(i) < sequence.published && !pool_.is_computed(page)) pool_.retract(page);
+    pool_.release(page);
+  }
+  sequence.pages.clear();
+  sequence.published = 0;
+  sequence.computed = 0;
+  sequence.alone = false;
+}
+
+void Scheduler::preempt(Sequence& sequence, Plan& plan) {
+  give_back_pages(sequence);
+  std::erase(running_, &sequence);
+  insert_in_order(queue_of(sequence), sequence);
+  ++plan.preempted;
+}
+
+bool Scheduler::pay_sample(Sequence& sequence) {
+  if (sequence.request.kind != Request::Kind::kGenerate || !sequence.request.budget) return true;
+  return sequence.request.budget->debit(1);
+}
+
+Scheduler::Admission Scheduler::try_admit(Sequence& sequence, Plan& plan) {
+  BlockPool::Match match;
+  if (sequence.share) {
+    match = pool_.match(sequence.request.cache_salt, sequence.tokens,
+                        skippable(sequence) / tensor::kPageTokens);
+    // Somebody is computing what we could share: wait for it, but never for one behind us.
+    if (match.pending && (match.pending_foreground || !sequence.foreground())) return Admission::kLater;
+  }
+  const auto fresh = pages_for(sequence.goal) - static_cast<int64_t>(match.pages.size());
+  // The running ones may each want a page soon; without that reserve we would preempt at once.
+  const auto reserve = static_cast<int64_t>(running_.size());
+  if (static_cast<int>(running_.size()) >= options_.max_sequences ||
+      (fresh + match.unreferenced + reserve > pool_.available())) {
+    return Admission::kNoRoom;
+  }
+  if (!sequence.prompt_paid) {
+    if (sequence.request.budget &&
+        !sequence.request.budget->debit(sequence.request.prompt_ids.size())) {
+      plan.broke.push_back(&sequence);
+      return Admission::kBroke;
+    }
+    sequence.prompt_paid = true;
+  }
+  for (const int32_t page : match.pages) {
+    pool_.hold(page);
+    sequence.pages.push_back(page);
+  }
+  sequence.computed = static_cast<int64_t>(match.pages.size()) * tensor::kPageTokens;
+  sequence.published = static_cast<int64_t>(match.pages.size());
+  for (int64_t i = 0; i < fresh; ++i) {
+    const auto page = pool_.allocate();
+    CHECK(page.has_value(), "counted above");
+    sequence.pages.push_back(*page);
+  }
+  if (!sequence.admitted_once) sequence.prefix_hit_tokens = sequence.computed;
+  sequence.admitted_once = true;
+  // Announce what will be computed, so that others with the same start wait for it.
+  if (sequence.share) {
+    while (sequence.published < sequence.goal / tensor::kPageTokens) {
+      const auto i = sequence.published;
+      const int32_t page = sequence.pages[static_cast<size_t>(i)];
+      const int32_t parent = i > 0 ? sequence.pages[static_cast<size_t>(i - 1)] : -1;
+      if (pool_.publish(page, parent, sequence.request.cache_salt, page_tokens(sequence, i),
+                        BlockPool::State::kPending, sequence.foreground()) != page) {
+        break;
+      }
+      ++sequence.published;
+    }
+  }
+  insert_in_order(running_, sequence);
+  return Admission::kAdmitted;
+}
+
+void Scheduler::admit(Plan& plan) {
+  int passed_over = 0;
+  for (auto* queue : {&foreground_, &background_}) {
+    // Rows that the running ones can use; those of background do not keep foreground waiting.
+    int64_t wanted = 0;
+    for (const Sequence* sequence : running_) {
+      if (queue == &background_ || sequence->foreground()) wanted += sequence->remaining();
+    }
+    for (size_t i = 0; i < queue->size() && wanted < options_.max_step_tokens;) {
+      Sequence& sequence = *(*queue)[i];
+      switch (try_admit(sequence, plan)) {
+        case Admission::kAdmitted:
+          wanted += sequence.remaining();
+          queue->erase(queue->begin() + static_cast<ptrdiff_t>(i));
+          break;
+        case Admission::kBroke:
+          queue->erase(queue->begin() + static_cast<ptrdiff_t>(i));
+          break;
+        case Admission::kLater:
+          if (++passed_over > kLookAhead) return;
+          ++i;
+          break;
+        case Admission::kNoRoom:
+          // Background gives way to foreground; otherwise it is this one's turn and nobody's else.
+          if (!sequence.foreground() || running_.empty() || running_.back()->foreground()) return;
+          preempt(*running_.back(), plan);
+          break;
+      }
+    }
+  }
+}
+
+bool Scheduler::grow(Sequence& sequence, Plan& plan) {
+  while (static_cast<int64_t>(sequence.pages.size()) * tensor::kPageTokens <= sequence.computed) {
+    if (const auto page = pool_.allocate()) {
+      sequence.pages.push_back(*page);
+      continue;
+    }
+    Sequence& newest = *running_.back();
+    preempt(newest, plan);
+    if (&newest == &sequence) return false;
+  }
+  return true;
+}
+
+void Scheduler::plan(Plan& plan) {
+  plan.clear();
+  admit(plan);
+  int64_t left = options_.max_step_tokens;
+
+  const auto take = [&](Sequence& sequence, int64_t count) {
+    plan.chunks.push_back({&sequence, sequence.computed, count, count == sequence.remaining()});
+    plan.rows += count;
+    left -= count;
+  };
+  const auto drop = [&](size_t i) {
+    Sequence& sequence = *running_[i];
+    plan.broke.push_back(&sequence);
+    give_back_pages(sequence);
+    running_.erase(running_.begin() + static_cast<ptrdiff_t>(i));
+  };
+
+  // Whoever is preempted here stands behind the one served, so has no row in the plan yet.
+  for (size_t i = 0; i < running_.size();) {
+    Sequence& sequence = *running_[i];
+    if (sequence.remaining() != 1) {
+      ++i;
+      continue;
+    }
+    const bool has_left = sequence.request.kind != Request::Kind::kGenerate ||
+                          !sequence.request.budget || sequence.request.budget->left() > 0;
+    if (has_left && !grow(sequence, plan)) continue;  // preempted itself: it was the last
+    if (!has_left || !pay_sample(sequence)) {
+      drop(i);
+      continue;
+    }
+    take(sequence, 1);
+    ++i;
+  }
+  for (size_t i = 0; i < running_.size() && left > 0;) {
+    Sequence& sequence = *running_[i];
+    if (sequence.remaining() > 1) {
+      const auto count = std::min(sequence.remaining(), left);
+      if (count == sequence.remaining() && !pay_sample(sequence)) {
+        drop(i);
+        continue;
+      }
+      take(sequence, count);
+    }
+    ++i;
+  }
+}
+
+void Scheduler::commit(const Chunk& chunk) {
+  Sequence& sequence = *chunk.sequence;
+  CHECK(chunk.from == sequence.computed, "rows are computed in order");
+  const auto first_full = sequence.computed / tensor::kPageTokens;
+  sequence.computed += chunk.count;
+  if (!sequence.share || sequence.alone) return;
+  for (auto i = first_full; i < sequence.computed / tensor::kPageTokens; ++i) {
+    auto& page = sequence.pages[static_cast<size_t>(i)];
+    if (i < sequence.published) {
+      pool_.mark_computed(page);
+      continue;
+    }
+    const int32_t parent = i > 0 ? sequence.pages[static_cast<size_t>(i - 1)] : -1;
+    const int32_t node = pool_.publish(page, parent, sequence.request.cache_salt,
+                                       page_tokens(sequence, i), BlockPool::State::kComputed,
+                                       sequence.foreground());
+    if (node != page) {
+      if (!pool_.is_computed(node)) {
+        sequence.alone = true;
+        return;
+      }
+      // The same tokens were computed before, to the same bits: use that page, free ours.
+      pool_.hold(node);
+      pool_.release(page);
+      page = node;
+    }
+    ++sequence.published;
+  }
+}
+
+}  // namespace colony::engine
