@@ -215,7 +215,7 @@ TEST_P(EngineRows, OfTheStarterModelAreTheirOwnToTheBit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, EngineRows, ::testing::Values("f32", "bf16", "int8"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& one) { return one.param; });
 
 // A constraint: one of some words, and nothing after it.
 class Words final : public text::Acceptor {

@@ -29,13 +29,13 @@ std::vector<int32_t> random_ids(const std::string& text, RngStream& rng) {
   return ids;
 }
 
-struct Run {
+struct Whole {
   std::string text, pieces;
   bool stopped = false;
 };
-Run run(const std::vector<int32_t>& ids, const std::vector<std::string>& stop) {
+Whole run(const std::vector<int32_t>& ids, const std::vector<std::string>& stop) {
   TextOut out(tokenizer(), stop);
-  Run result;
+  Whole result;
   for (const int32_t id : ids) {
     result.stopped = out.push(id);
     result.pieces += out.take_piece();
@@ -73,7 +73,7 @@ TEST(TextOut, EndsBeforeTheFirstStopStringHoweverTokensFall) {
       expected = text.substr(0, first);
       stopped = true;
     }
-    const Run got = run(random_ids(text, rng), stop);
+    const Whole got = run(random_ids(text, rng), stop);
     EXPECT_EQ(got.text, expected) << text;
     EXPECT_EQ(got.stopped, stopped);
     EXPECT_EQ(got.pieces, got.text);
