@@ -55,7 +55,7 @@ std::vector<double> hf_distribution(std::vector<double> scores, const SamplingPa
   if (p.top_p < 1.0) {
     std::vector<size_t> order(scores.size());
     std::iota(order.begin(), order.end(), 0U);
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] < scores[b]; });
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] != scores[b] ? scores[a] < scores[b] : a < b; });
     const auto probs = softmax(scores);
     double sum = 0;
     for (size_t i = 0; i + 1 < order.size(); ++i) {
