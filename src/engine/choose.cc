@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "tensor/sampling.h"
 
 namespace colony::engine {
 namespace {
@@ -218,33 +219,37 @@ int32_t draw(std::span<const float> logits, const SamplingParams& params, double
   return ids.back();
 }
 
-// What log-probabilities need of the logits before anything changes them.
+// Log-probabilities of raw logits; what they need is taken before anything changes the logits.
 class RawLogits {
  public:
-  RawLogits(std::span<const float> logits, int top) : logits_(logits.begin(), logits.end()), top_(top) {}
-  TokenLogprob of(int32_t id) && {
-    const double best = static_cast<double>(*std::max_element(logits_.begin(), logits_.end()));
-    double sum = 0;
-    for (const float logit : logits_) sum += std::exp(static_cast<double>(logit) - best);
-    const double log_sum = best + std::log(sum);
-    const auto logprob = [&](int32_t token) { return static_cast<double>(logits_[static_cast<size_t>(token)]) - log_sum; };
-    TokenLogprob result{id, logprob(id), {}};
-    if (top_ > 0) {
-      std::vector<int32_t> ids(logits_.size());
-      std::iota(ids.begin(), ids.end(), 0);
-      BestFirst order(std::move(ids), logits_);
-      for (int i = 0; i < top_; ++i) {
-        const auto next = order.next();
-        if (!next) break;
-        result.top.emplace_back(*next, logprob(*next));
-      }
+  // `will_change`: the logits are not as they are when of() is called, so a copy is kept.
+  RawLogits(std::span<const float> logits, int top, bool will_change)
+      : kept_(will_change ? std::vector<float>(logits.begin(), logits.end()) : std::vector<float>()),
+        logits_(will_change ? std::span<const float>(kept_) : logits) {
+    const float best = tensor::greatest(logits_);
+    log_sum_ = static_cast<double>(best) + std::log(tensor::sum_exp(logits_, best, 1.0F));
+    if (top <= 0) return;
+    std::vector<int32_t> ids(logits_.size());
+    std::iota(ids.begin(), ids.end(), 0);
+    BestFirst order(std::move(ids), logits_);
+    for (int i = 0; i < top; ++i) {
+      const auto next = order.next();
+      if (!next) break;
+      top_.emplace_back(*next, logprob(*next));
     }
-    return result;
   }
+  RawLogits(const RawLogits&) = delete;
+  RawLogits& operator=(const RawLogits&) = delete;
+  TokenLogprob of(int32_t id) && { return {id, logprob(id), std::move(top_)}; }
 
  private:
-  const std::vector<float> logits_;
-  const int top_;
+  double logprob(int32_t id) const {
+    return static_cast<double>(logits_[static_cast<size_t>(id)]) - log_sum_;
+  }
+  const std::vector<float> kept_;
+  const std::span<const float> logits_;
+  double log_sum_ = 0;
+  std::vector<std::pair<int32_t, double>> top_;
 };
 
 }  // namespace
@@ -262,7 +267,7 @@ TokenBytes::TokenBytes(const text::Tokenizer& tokenizer, int64_t vocab_size,
 }
 
 TokenLogprob logprob_of(std::span<const float> logits, int32_t id, int top) {
-  RawLogits raw(logits, top);
+  RawLogits raw(logits, top, false);
   return std::move(raw).of(id);
 }
 
@@ -276,8 +281,10 @@ Choice choose(Sequence& sequence, std::span<float> logits, std::span<const int32
     return choice;
   }
   std::optional<RawLogits> raw;
-  if (params.logprobs >= 0) raw.emplace(logits, params.logprobs);
   const bool penalised = params.repetition_penalty != 1.0;
+  if (params.logprobs >= 0) {
+    raw.emplace(logits, params.logprobs, penalised || sequence.constraint != nullptr);
+  }
   if (penalised) penalise(logits, sequence.tokens, params.repetition_penalty);
 
   std::optional<Fit> fit;

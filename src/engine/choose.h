@@ -40,7 +40,7 @@ struct Choice {
 Choice choose(Sequence& sequence, std::span<float> logits, std::span<const int32_t> eos_ids,
               const TokenBytes* token_bytes);
 
-// log(Σ exp(logits)), in f64, and the log-probabilities of `id` and of the `top` best.
+// The log-probabilities of `id` and of the `top` best.
 TokenLogprob logprob_of(std::span<const float> logits, int32_t id, int top);
 
 }  // namespace colony::engine
