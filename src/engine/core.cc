@@ -89,6 +89,7 @@ Core::Core(const EngineOptions& options, std::unique_ptr<Runner> runner, CoreTex
   const auto width = static_cast<size_t>(runner_->hidden_size());
   ids_.reserve(rows);
   where_.reserve(rows);
+  lengths_.reserve(rows);
   hidden_.resize(rows * width);
   picked_.resize(static_cast<size_t>(options.max_sequences) * width);
   logits_.resize(static_cast<size_t>(head_rows(options) * runner_->vocab_size()));
@@ -242,6 +243,7 @@ std::vector<Output> Core::step() {
 void Core::run_rows() {
   ids_.clear();
   where_.clear();
+  lengths_.clear();
   for (const Chunk& chunk : plan_.chunks) {
     Sequence& sequence = *chunk.sequence;
     if (!sequence.started) {
@@ -253,10 +255,12 @@ void Core::run_rows() {
     for (int64_t i = 0; i < chunk.count; ++i) {
       ids_.push_back(sequence.tokens[static_cast<size_t>(chunk.from + i)]);
       where_.push_back({chunk.from + i, sequence.pages});
+      // However the prompt is cut, and also when it is computed again: what HF's generate() sees.
+      lengths_.push_back(std::max(chunk.from + i + 1, static_cast<int64_t>(sequence.request.prompt_ids.size())));
     }
   }
   const auto width = static_cast<size_t>(runner_->hidden_size());
-  runner_->forward({ids_, where_}, std::span(hidden_).first(ids_.size() * width));
+  runner_->forward({ids_, where_, lengths_}, std::span(hidden_).first(ids_.size() * width));
 
   sampled_.clear();
   size_t row = 0;

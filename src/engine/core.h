@@ -90,6 +90,7 @@ class Core {
   Plan plan_;
   std::vector<int32_t> ids_;
   std::vector<tensor::AttentionRow> where_;
+  std::vector<int64_t> lengths_;
   std::vector<float> hidden_, picked_, logits_;
   std::vector<Sequence*> sampled_;
   std::vector<Choice> choices_;

@@ -53,10 +53,13 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Snapshot> s
   const auto type = transformer->default_kv_type();
   ASSIGN_OR_RETURN(const int64_t pages, pages_to_take(config, type, options, scratch + buffers, ledger));
   ASSIGN_OR_RETURN(auto kv, model::KvCache::create(config, type, pages, ledger));
+  // With "dynamic" rope a key depends on how long its prompt is: no page fits two prompts.
+  EngineOptions own = options;
+  if (config.rope.kind == model::RopeConfig::Kind::kDynamic) own.prefix_cache = false;
   auto runner = std::make_unique<ModelRunner>(transformer, std::move(kv), scratch, pool);
   std::unique_ptr<Engine> engine(new Engine());
   ASSIGN_OR_RETURN(engine->state_->core,
-                   Core::create(options, std::move(runner), {snapshot->text.tokenizer, snapshot->eos_ids},
+                   Core::create(own, std::move(runner), {snapshot->text.tokenizer, snapshot->eos_ids},
                                 ledger, pool, clock, metrics));
   engine->state_->snapshot = std::move(snapshot);
   return engine;
