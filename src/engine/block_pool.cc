@@ -1,10 +1,9 @@
 #include "engine/block_pool.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/result.h"
 #include "base/rng.h"
 
 namespace colony::engine {
