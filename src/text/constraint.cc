@@ -2,9 +2,21 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
 
 namespace colony::text {
 namespace {
+
+// Of the sorted texts [from, to), which share their first `position` bytes, those that go on with `c`.
+std::pair<size_t, size_t> narrowed(const std::vector<std::string>& texts, size_t from, size_t to, size_t position, unsigned char c) {
+  const auto byte_at = [&](const std::string& s) {  // one that ends here sorts first
+    return s.size() <= position ? -1 : static_cast<int>(static_cast<unsigned char>(s[position]));
+  };
+  const auto begin = texts.begin() + static_cast<std::ptrdiff_t>(from), end = texts.begin() + static_cast<std::ptrdiff_t>(to);
+  const auto low = std::partition_point(begin, end, [&](const std::string& s) { return byte_at(s) < c; });
+  const auto high = std::partition_point(low, end, [&](const std::string& s) { return byte_at(s) <= c; });
+  return {static_cast<size_t>(low - texts.begin()), static_cast<size_t>(high - texts.begin())};
+}
 
 // --- choices: a sorted list narrowed byte by byte
 
@@ -21,16 +33,7 @@ class Choices final : public Acceptor {
     std::unique_ptr<Acceptor::State> clone() const override { return std::make_unique<At>(*this); }
     bool advance(std::string_view bytes) override {
       for (const char c : bytes) {
-        // All of [from_, to_) share their first position_ bytes; one that ends there sorts first.
-        const auto byte_at = [&](const std::string& s) {
-          return s.size() <= position_ ? -1 : static_cast<int>(static_cast<unsigned char>(s[position_]));
-        };
-        const int want = static_cast<unsigned char>(c);
-        const auto begin = list_->begin() + static_cast<std::ptrdiff_t>(from_), end = list_->begin() + static_cast<std::ptrdiff_t>(to_);
-        const auto low = std::partition_point(begin, end, [&](const std::string& s) { return byte_at(s) < want; });
-        const auto high = std::partition_point(low, end, [&](const std::string& s) { return byte_at(s) <= want; });
-        from_ = static_cast<size_t>(low - list_->begin());
-        to_ = static_cast<size_t>(high - list_->begin());
+        std::tie(from_, to_) = narrowed(*list_, from_, to_, position_, static_cast<unsigned char>(c));
         if (from_ == to_) return false;
         ++position_;
       }
@@ -62,7 +65,7 @@ struct Property {
 };
 struct Shape {
   enum class Kind : uint8_t { kTexts, kString, kInteger, kNumber, kObject, kArray, kAny } kind = Kind::kTexts;
-  std::vector<std::string> texts;  // kTexts: one of these JSON texts
+  std::vector<std::string> texts;  // kTexts: one of these JSON texts, sorted
   uint64_t min = 0, max = kNoLimit;
   std::vector<Property> properties;
   ShapePtr items;
@@ -73,13 +76,13 @@ struct Shape {
 struct Frame;
 using FramePtr = std::shared_ptr<const Frame>;
 struct Frame {
-  enum class Kind : uint8_t { kText, kSpace, kShape, kString, kNumber, kProperties, kElements } kind = Kind::kText;
+  enum class Kind : uint8_t { kText, kChoice, kSpace, kShape, kString, kNumber, kProperties, kElements } kind = Kind::kText;
   uint8_t phase = 0;
   const Shape* shape = nullptr;
   const char* text = nullptr;  // kText: what is left of it, inside a Shape or a constant
-  size_t size = 0;
-  uint64_t count = 0;   // kString: characters; kNumber: digits of the whole part; kProperties: next one; kElements: read
-  uint32_t extra = 0;   // kString: bits; kNumber: digits of the part being read; kProperties: 1 when one was read
+  size_t size = 0;             // kChoice: the first of the sorted texts that is still possible
+  uint64_t count = 0;   // kChoice: bytes read; kString: characters; kNumber: digits of the whole part; kProperties: next one; kElements: read
+  uint32_t extra = 0;   // kChoice: one past the last text possible; kString: bits; kNumber: digits of the part being read; kProperties: 1 when one was read
   FramePtr next;
 
   bool operator==(const Frame& o) const {
@@ -176,6 +179,13 @@ class SchemaState final : public Acceptor::State {
           add(live_, frame);
         }
         return;
+      case Frame::Kind::kChoice: {
+        // Sorted: a text that ends here comes first.
+        const bool ends = f.shape->texts[f.size].size() == f.count;
+        if (ends) add(todo, f.next);
+        if (!ends || f.extra - f.size > 1) add(live_, frame);
+        return;
+      }
       case Frame::Kind::kSpace:
         add(live_, frame);
         add(todo, f.next);
@@ -229,7 +239,9 @@ class SchemaState final : public Acceptor::State {
     frame.shape = &shape;
     switch (shape.kind) {
       case Shape::Kind::kTexts:
-        for (const std::string& text : shape.texts) add(todo, text_frame(text, next));
+        frame.kind = Frame::Kind::kChoice;
+        frame.extra = static_cast<uint32_t>(shape.texts.size());
+        add(todo, push(frame, next));
         return;
       case Shape::Kind::kString:
         frame.kind = Frame::Kind::kString;
@@ -272,6 +284,16 @@ class SchemaState final : public Acceptor::State {
         if (c != ' ') return false;
         add(fresh, f.next);
         return true;
+      case Frame::Kind::kChoice: {
+        Frame rest = f;
+        const auto [from, to] = narrowed(f.shape->texts, f.size, f.extra, static_cast<size_t>(f.count), c);
+        if (from == to) return false;
+        rest.size = from;
+        rest.extra = static_cast<uint32_t>(to);
+        ++rest.count;
+        add(fresh, std::make_shared<const Frame>(std::move(rest)));
+        return true;
+      }
       case Frame::Kind::kString: return step_string(f, c, fresh);
       case Frame::Kind::kNumber: return step_number(f, c, fresh);
       default: return false;
@@ -507,9 +529,10 @@ class Compiler {
         problem = std::move(found);
         continue;
       }
-      std::string text = to_line(value);
-      if (std::find(made->texts.begin(), made->texts.end(), text) == made->texts.end()) made->texts.push_back(std::move(text));
+      made->texts.push_back(to_line(value));
     }
+    std::sort(made->texts.begin(), made->texts.end());
+    made->texts.erase(std::unique(made->texts.begin(), made->texts.end()), made->texts.end());
     if (made->texts.empty()) return invalid("schema {}: no value of \"enum\" or \"const\" is possible: {}", path, problem);
     return ShapePtr(made);
   }
@@ -532,7 +555,7 @@ class Compiler {
     auto made = std::make_shared<Shape>();
     if (type == "null" || type == "boolean") {
       RETURN_IF_ERROR(only(schema, path, {}));
-      made->texts = type == "null" ? std::vector<std::string>{"null"} : std::vector<std::string>{"true", "false"};
+      made->texts = type == "null" ? std::vector<std::string>{"null"} : std::vector<std::string>{"false", "true"};
       return ShapePtr(made);
     }
     if (type == "integer" || type == "number") {

@@ -155,6 +155,17 @@ TEST(JsonSchema, AmbiguityDoesNotGrow) {
   EXPECT_TRUE(reads(**made, text + "]"));
 }
 
+TEST(JsonSchema, ManyEnumValuesStayCheap) {
+  std::string schema = R"({"enum":[)";
+  for (int k = 0; k < 20'000; ++k) schema += fmt::format("{}\"v{}\"", k > 0 ? "," : "", k);
+  const auto made = make_json_schema(json(schema + "]}"));
+  ASSERT_TRUE(made);
+  auto state = (*made)->start();
+  for (int k = 0; k < 10'000; ++k) EXPECT_FALSE(state->clone()->advance("x"));
+  EXPECT_TRUE(reads(**made, "\"v19999\""));
+  EXPECT_FALSE(reads(**made, "\"v20000\""));
+}
+
 TEST(SchemaProblem, NamesThePath) {
   const Json schema = json(R"({"type":"object","properties":{"a":{"type":"array","items":{"type":"integer","minimum":1,"maximum":9}},"s":{"type":"string","pattern":"^x+$"}},"required":["a"],"additionalProperties":false})");
   EXPECT_EQ(schema_problem(schema, json(R"({"a":[1,9],"s":"xx"})")), "");

@@ -6,6 +6,10 @@
 
 namespace colony::text::jinja {
 
+using Filter = Value (*)(Interpreter&, Args&);
+using FilterTable = std::unordered_map<std::string_view, Filter>;
+const FilterTable& text_filters();  // those on text and numbers
+
 bool is_filter(std::string_view name);
 bool is_test(std::string_view name);
 // args.positional[0] is the filtered value. The name must be known.

@@ -516,7 +516,11 @@ const Value* attribute_of(const Namespace& space, std::string_view name) {
 
 Value Interpreter::get_attribute(const Value& object, const std::string& name) {
   if (failed()) return Value::undefined();
-  if (object.is(Kind::kUndefined)) return undefined_error(object);
+  if (object.is(Kind::kUndefined)) {
+    // What every Python object has exists on an undefined value too, and is unsafe.
+    const Value found = name.substr(0, 2) == "__" ? find_attribute(*this, object, name) : Value();
+    return found.missing() ? undefined_error(object) : found;
+  }
   if (object.is(Kind::kNamespace)) {
     const Value* found = name[0] == '_' ? nullptr : attribute_of(object.as<Namespace>(), name);
     return found != nullptr ? *found : no_such(*this, object, name);
