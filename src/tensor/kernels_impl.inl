@@ -31,6 +31,12 @@ INLINE F f_exp(F x) {
 }
 
 // ---- products ----
+// While the first rows pass over a panel, the next panel (it follows in memory) is fetched, so that
+// reading weights and multiplying overlap at every number of rows. Past the end nothing happens.
+INLINE void prefetch_lines(const void* from, int bytes) {
+  for (int line = 0; line < bytes; line += 64) prefetch(static_cast<const char*>(from) + line);
+}
+
 template <int R, int NV>
 INLINE void tile_f32(const PanelArgs& a, int64_t row, int vec) {
   F acc[R][NV];
@@ -41,6 +47,7 @@ INLINE void tile_f32(const PanelArgs& a, int64_t row, int vec) {
   }
   const float* w = static_cast<const float*>(a.panel) + vec * 16;
   for (int64_t k = 0; k < a.k; ++k, w += kPanel) {
+    if (row == 0) prefetch_lines(w + a.k * kPanel, 64 * NV);
     F wv[NV];
     for (int v = 0; v < NV; ++v) wv[v] = f_load(w + 16 * v);
     for (int r = 0; r < R; ++r) {
@@ -63,6 +70,7 @@ INLINE void tile_bf16(const PanelArgs& a, int64_t row, int vec) {
   }
   const uint16_t* w = static_cast<const uint16_t*>(a.panel) + vec * 32;
   for (int64_t k = 0; k < a.k; k += 2, w += 2 * kPanel) {
+    if (row == 0) prefetch_lines(w + a.k * kPanel, 64 * NV);
     B wv[NV];
     for (int v = 0; v < NV; ++v) wv[v] = bf_load(w + 32 * v);
     for (int r = 0; r < R; ++r) {
@@ -92,7 +100,7 @@ INLINE void tile_int8(const PanelArgs& a, int64_t row, int vec) {
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
     }
-    prefetch(group + 4 * kInt8GroupBytes);
+    if (row == 0) prefetch_lines(group + groups * kInt8GroupBytes, kInt8GroupBytes);
     for (int k = 0; k < kGroup; k += 2) {
       W wv[NV];
       for (int v = 0; v < NV; ++v) wv[v] = w_load_u8(group + k * kPanel + 32 * (vec + v));

@@ -13,7 +13,7 @@ struct W {
 struct B {
   __m512i v;
 };
-constexpr int kRowsF32 = 12, kRowsInt8 = 6, kVecs = 2, kAccVecs = 4;
+constexpr int kRowsF32 = 12, kRowsInt8 = 8, kVecs = 2, kAccVecs = 4;
 
 V F f_zero() { return {_mm512_setzero_ps()}; }
 V F f_set(float x) { return {_mm512_set1_ps(x)}; }
@@ -84,7 +84,9 @@ V int32_t load_pair(const void* p) {
 V W w_set_pair(const int16_t* p) { return {_mm512_set1_epi32(load_pair(p))}; }
 V I i_dot(I sum, W a, W b) {
 #ifdef COLONY_VNNI
-  return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)};
+  // g++ 12 copies the sums around its own builtin: a quarter of the speed.
+  asm("vpdpwssd %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+  return sum;
 #else
   return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, b.v))};
 #endif
