@@ -53,6 +53,7 @@ class Tokenizer {
   // tokens and ids without a token.
   std::string bytes_of(int32_t id) const;
   bool is_special(int32_t id) const;
+  bool is_byte(int32_t id) const;  // <0xXX> of a vocabulary with byte fallback
   int32_t size() const;  // one past the largest id that has a token
 
   // bos_token, eos_token, unk_token, pad_token, … as (name, content), for the template's variables.

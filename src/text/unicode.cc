@@ -1,0 +1,104 @@
+#include "text/unicode.h"
+
+#include <unicode/normalizer2.h>
+#include <unicode/stringpiece.h>
+#include <unicode/uchar.h>
+#include <unicode/unistr.h>
+#include <unicode/utf8.h>
+
+#include <algorithm>
+#include <array>
+
+namespace colony::text {
+
+CodePoint code_point(std::string_view text, size_t at) {
+  const auto first = static_cast<unsigned char>(text[at]);
+  if (first < 0x80) return {first, 1};
+  UChar32 c = 0;
+  auto i = static_cast<int32_t>(0);
+  const auto left = static_cast<int32_t>(std::min<size_t>(4, text.size() - at));
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data() + at);
+  U8_NEXT_OR_FFFD(bytes, i, left, c);
+  return {c, i};
+}
+
+bool valid_utf8(std::string_view text) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  size_t i = 0;
+  while (i < text.size()) {
+    if (bytes[i] < 0x80) {
+      ++i;
+      continue;
+    }
+    UChar32 c = 0;
+    int32_t used = 0;
+    const auto left = static_cast<int32_t>(std::min<size_t>(4, text.size() - i));
+    U8_NEXT(bytes + i, used, left, c);
+    if (c < 0) return false;
+    i += static_cast<size_t>(used);
+  }
+  return true;
+}
+
+void append_utf8(int32_t c, std::string& out) {
+  std::array<uint8_t, 4> bytes{};
+  int32_t size = 0;
+  U8_APPEND_UNSAFE(bytes.data(), size, static_cast<uint32_t>(c));
+  out.append(reinterpret_cast<const char*>(bytes.data()), static_cast<size_t>(size));
+}
+
+std::string lossy_utf8(std::string_view text) {
+  if (valid_utf8(text)) return std::string(text);
+  std::string out;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  size_t i = 0;
+  while (i < text.size()) {
+    UChar32 c = 0;
+    int32_t used = 0;
+    const auto left = static_cast<int32_t>(std::min<size_t>(4, text.size() - i));
+    U8_NEXT(bytes + i, used, left, c);  // takes the maximal broken part, as the standard advises
+    append_utf8(c < 0 ? 0xfffd : c, out);
+    i += static_cast<size_t>(used);
+  }
+  return out;
+}
+
+bool is_letter(int32_t c) {
+  if (c < 0x80) return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+  return (U_GET_GC_MASK(c) & U_GC_L_MASK) != 0;
+}
+bool is_number(int32_t c) {
+  if (c < 0x80) return c >= '0' && c <= '9';
+  return (U_GET_GC_MASK(c) & U_GC_N_MASK) != 0;
+}
+bool is_space(int32_t c) {
+  if (c < 0x80) return c == ' ' || (c >= 9 && c <= 13);
+  return u_isUWhiteSpace(c) != 0;
+}
+bool is_word(int32_t c) {
+  if (c < 0x80) return is_letter(c) || is_number(c) || c == '_';
+  return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) != 0 || c == 0x200c || c == 0x200d ||
+         (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0;
+}
+
+std::string normalize(std::string_view text, Form form) {
+  bool ascii = true;
+  for (const char c : text) ascii = ascii && static_cast<unsigned char>(c) < 0x80;
+  if (ascii) return std::string(text);
+  UErrorCode status = U_ZERO_ERROR;
+  const icu::Normalizer2* n = nullptr;
+  switch (form) {
+    case Form::kNfc: n = icu::Normalizer2::getNFCInstance(status); break;
+    case Form::kNfd: n = icu::Normalizer2::getNFDInstance(status); break;
+    case Form::kNfkc: n = icu::Normalizer2::getNFKCInstance(status); break;
+    case Form::kNfkd: n = icu::Normalizer2::getNFKDInstance(status); break;
+  }
+  if (U_FAILURE(status)) return std::string(text);
+  const auto source = icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size())));
+  const icu::UnicodeString result = n->normalize(source, status);
+  std::string out;
+  if (U_FAILURE(status)) return std::string(text);
+  return result.toUTF8String(out);
+}
+
+}  // namespace colony::text
