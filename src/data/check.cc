@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "data/compare.h"
+#include "text/constraint.h"
 #include "text/fold.h"
 #include "text/regex.h"
 
@@ -126,6 +127,18 @@ class JsonCheck final : public Check {
   }
 };
 
+class SchemaCheck final : public Check {
+ public:
+  explicit SchemaCheck(Json schema) : schema_(std::move(schema)) {}
+  Result<double> score(const TaskLine&, std::string_view output) const override {
+    const auto found = parse_json(output);
+    return passed(found && text::schema_problem(schema_, *found).empty());
+  }
+
+ private:
+  const Json schema_;
+};
+
 class RegexCheck final : public Check {
  public:
   explicit RegexCheck(std::shared_ptr<const text::Regex> regex) : regex_(std::move(regex)) {}
@@ -190,6 +203,20 @@ Result<std::shared_ptr<const Check>> Check::make(const std::string& spec,
     auto regex = text::Regex::compile(rest);
     if (!regex) return std::move(regex).error().in("check \"" + spec + "\"");
     return Made(std::make_shared<RegexCheck>(std::move(*regex)));
+  }
+  if (kind == "schema" && colon != std::string::npos) {
+    const auto path = folder / rest;
+    std::error_code ignored;
+    if (rest.empty() || !std::filesystem::is_regular_file(path, ignored)) {
+      return not_found("check \"{}\": no file {}", spec, path.string());
+    }
+    ASSIGN_OR_RETURN(const std::string bytes, read_file(path, kSchemaBytesMax));
+    auto schema = parse_json(bytes);
+    if (!schema) return std::move(schema).error().in(path.string());
+    if (!schema->is_object() && !schema->is_boolean()) {
+      return invalid("{}: found {}, expected a schema", path.string(), json_kind(*schema));
+    }
+    return Made(std::make_shared<SchemaCheck>(std::move(*schema)));
   }
   if (kind == "script" && colon != std::string::npos) {
     const bool plain = !rest.empty() && std::all_of(rest.begin(), rest.end(), [](char c) {

@@ -139,6 +139,27 @@ TEST(Check, JsonIgnoresKeyOrderAndSpace) {
   EXPECT_FALSE(score("json", "not json", "{}"));
 }
 
+TEST(Check, SchemaValidates) {
+  const auto folder = std::filesystem::temp_directory_path() / "colony_schema_test";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "s.json")
+      << R"({"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]})";
+  std::ofstream(folder / "broken.json") << "{";
+  std::ofstream(folder / "list.json") << "[]";
+  auto check = Check::make("schema:s.json", folder, nullptr);
+  ASSERT_TRUE(check) << check.error().message;
+  TaskLine task;
+  EXPECT_EQ(*(*check)->score(task, " {\"a\": 3}\n"), 1);
+  EXPECT_EQ(*(*check)->score(task, "{\"a\": \"3\"}"), 0);
+  EXPECT_EQ(*(*check)->score(task, "{}"), 0);
+  EXPECT_EQ(*(*check)->score(task, "{\"a\": 3"), 0);
+  EXPECT_EQ(*(*check)->score(task, "text"), 0);
+  EXPECT_EQ(Check::make("schema:absent.json", folder, nullptr).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(Check::make("schema:", folder, nullptr).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(Check::make("schema:broken.json", folder, nullptr).error().code, ErrorCode::kInvalid);
+  EXPECT_EQ(Check::make("schema:list.json", folder, nullptr).error().code, ErrorCode::kInvalid);
+}
+
 TEST(Check, RegexIsFoundAnywhere) {
   EXPECT_EQ(*score("regex:^\\d{4}-\\d{2}$", std::nullopt, "2024-05"), 1);
   EXPECT_EQ(*score("regex:b+c", std::nullopt, "aabbc!"), 1);
