@@ -32,7 +32,7 @@ struct AgentSpec {
   std::vector<std::string> skills;
   engine::SamplingParams sampling;
   int max_tokens = 256;
-  double seconds_max = 60;
+  double seconds_max = 0;  // wall time of one answer; 0: none (a limit makes runs depend on speed)
   uint64_t memory_max = 0;  // 0: none
   Requires requirements;
   bool labels_from_task = false;

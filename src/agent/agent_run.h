@@ -1,0 +1,58 @@
+// What an agent does with one task, but for the engine's part: script, prompt, constraint, answer.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "agent/agent.h"
+#include "base/result.h"
+#include "data/task_line.h"
+#include "engine/request.h"
+#include "engine/snapshot.h"
+#include "text/constraint.h"
+
+namespace colony::agent {
+
+struct RunContext {
+  bool raw = false;          // no template: the texts one after the other
+  int max_tokens = 256;      // the run's limit; the agent's own may be lower
+  uint64_t seed = 0;         // of the run; the agent's is added
+  uint64_t task_id = 0;
+  int64_t now_unix_ms = 0;   // what the template sees as today
+  std::optional<std::chrono::nanoseconds> deadline;  // of the run
+  std::chrono::nanoseconds now{};
+  std::shared_ptr<Budget> budget;
+};
+
+// An agent ready to work: its constraint is built once.
+struct ReadyAgent {
+  std::shared_ptr<const AgentSpec> spec;
+  std::shared_ptr<const text::Acceptor> constraint;  // null: none
+};
+Result<ReadyAgent> make_ready(std::shared_ptr<const AgentSpec> spec);
+
+// Exactly one of the two is set.
+struct Prepared {
+  std::optional<std::string> answer;       // the script's own
+  std::optional<engine::Request> request;  // for the engine
+};
+
+// Runs before(), then builds system prompt, examples as earlier turns, and the task's messages.
+Result<Prepared> prepare(const ReadyAgent& agent, const data::TaskLine& task,
+                         const engine::Snapshot& snapshot, const RunContext& context);
+
+// The messages an agent sends for a task (PROMPT.md as system message, examples.jsonl as earlier
+// turns, then the task). `prompt`: replaces the task's, when a script said so.
+Json agent_messages(const AgentSpec& agent, const data::TaskLine& task,
+                    const std::optional<std::string>& prompt);
+
+// The answer out of the model's text: after(), when the agent has it.
+Result<std::string> finish_answer(const AgentSpec& agent, const data::TaskLine& task,
+                                  std::string text);
+
+// What a script may see of a task: everything but answer, check and labels (labels when the agent
+// asks for them).
+Json script_view(const AgentSpec& agent, const data::TaskLine& task);
+
+}  // namespace colony::agent

@@ -1,0 +1,246 @@
+#include "agent/place.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/sha256.h"
+
+namespace colony::agent {
+namespace {
+
+constexpr uint64_t kProjectionSeed = 0x706c616365ULL;  // "place"
+constexpr uint16_t kProjectionStream = 32;             // streams below 32 belong to the swarm
+constexpr size_t kIdentitySamples = 64, kIdentitySampleBytes = 4096;
+
+constexpr std::array<std::string_view, 64> kTexts{
+    "The old bridge crosses the water near the mill.",
+    "She opened the letter and read it twice before she answered.",
+    "Most people in the village know each other by name.",
+    "The train to the north leaves from the second platform.",
+    "He has worked in the same office for more than ten years.",
+    "Please describe how this machine works.",
+    "What should I know before I begin?",
+    "Could you explain the difference between the two plans?",
+    "The committee will meet again in spring to decide.",
+    "Children under twelve may enter without a ticket.",
+    "A small group of students waited outside the library.",
+    "I would like to change my address and my phone contract.",
+    "Tell me a short story about a lonely lighthouse.",
+    "Why do leaves change their color in autumn?",
+    "The report describes three causes of the accident.",
+    "Nobody had expected so many visitors on the first day.",
+    "Write a polite letter to my landlord about the broken heater.",
+    "Explain in simple words what electricity is.",
+    "The museum is closed for repairs until further notice.",
+    "Water boils faster when the lid is on the pot.",
+    "Who invented the printing press, and why did it matter?",
+    "They painted the fence white and planted roses along it.",
+    "Give me some advice for my first day at a new job.",
+    "The law was changed after a long debate in parliament.",
+    "Rewrite this sentence so that it sounds more friendly.",
+    "My neighbor repairs clocks and sells them at the market.",
+    "How do I reset the password of my account?",
+    "The results of the experiment were published last month.",
+    "Summarize the main idea of the following paragraph.",
+    "Some birds travel thousands of miles without a rest.",
+    "Please answer the question as briefly as you can.",
+    "The engine started after the third attempt.",
+    "What does this error message mean?",
+    "A good dictionary gives examples for every word.",
+    "The farmer sold his land and moved to the coast.",
+    "Make a list of things to pack for a journey.",
+    "In the beginning the company had only four employees.",
+    "Is it better to rent or to buy a house?",
+    "The doctor advised him to sleep more and to worry less.",
+    "Translate the following sentence into English.",
+    "We followed the path until we reached an empty hut.",
+    "Choose the best answer and give a reason.",
+    "The software is free, but the support must be paid.",
+    "How can I learn to play chess well?",
+    "Her brother studies law at a university abroad.",
+    "Correct the mistakes in this text.",
+    "The shop sells paper, pens and other things for the office.",
+    "What is the purpose of this function?",
+    "Two men carried the piano up the narrow stairs.",
+    "Compare the advantages of both methods.",
+    "The river rose slowly and flooded the lower fields.",
+    "Which of these statements is true?",
+    "He wrote the book in a single winter.",
+    "Complete the sentence with a suitable word.",
+    "The meeting was moved to another building.",
+    "Plants need light, air and water to grow.",
+    "Give an example of a renewable source of energy.",
+    "The judge asked the witness to speak louder.",
+    "I forgot my keys, so I waited on the steps.",
+    "What happened after the war ended?",
+    "The artist uses only natural colors and old wood.",
+    "Describe the steps in the right order.",
+    "An honest answer is worth more than a clever one.",
+    "Where can I find more information about this?",
+};
+
+// Every file that holds weights or says how to read them; a GGUF holds both.
+std::vector<std::filesystem::path> identity_files(const std::filesystem::path& model) {
+  std::error_code code;
+  if (!std::filesystem::is_directory(model, code)) return {model};
+  std::vector<std::filesystem::path> files;
+  for (std::filesystem::directory_iterator it(model, code), end; !code && it != end;
+       it.increment(code)) {
+    const auto extension = it->path().extension();
+    if (it->is_regular_file(code) &&
+        (extension == ".safetensors" || extension == ".gguf" || it->path().filename() == "config.json")) {
+      files.push_back(it->path());
+    }
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+bool finite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
+// values / |values|; false when there is no direction.
+template <typename Values>
+bool to_unit(Values& values) {
+  double sum = 0;
+  for (const float v : values) sum += static_cast<double>(v) * v;
+  if (!(sum > 1e-24) || !std::isfinite(sum)) return false;
+  const double scale = 1 / std::sqrt(sum);
+  for (float& v : values) v = static_cast<float>(v * scale);
+  return true;
+}
+
+Result<std::vector<float>> read_mean(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const std::string bytes, read_file(path, 1 << 24));
+  if (bytes.empty() || bytes.size() % sizeof(float) != 0) {
+    return corrupt("{}: found {} bytes, expected a multiple of 4", path.string(), bytes.size());
+  }
+  std::vector<float> mean(bytes.size() / sizeof(float));
+  std::memcpy(mean.data(), bytes.data(), bytes.size());
+  if (!finite(mean)) return corrupt("{}: found a value that is not finite", path.string());
+  return mean;
+}
+
+// Runs the calibration texts; the engine is ours meanwhile.
+Result<std::vector<float>> compute_mean(engine::Engine& engine) {
+  std::vector<double> sum;
+  size_t open = 0;
+  for (const auto text : calibration_texts()) {
+    ASSIGN_OR_RETURN(auto request, Placer::request(engine.snapshot(), text));
+    ASSIGN_OR_RETURN(const auto id, engine.submit(std::move(request)));
+    (void)id;
+    ++open;
+  }
+  while (open > 0) {
+    for (auto& output : engine.step()) {
+      --open;
+      if (output.error) return std::move(*output.error).in("calibration of places");
+      if (sum.empty()) sum.assign(output.values.size(), 0.0);
+      if (output.values.size() != sum.size() || !to_unit(output.values)) {
+        return corrupt("calibration of places: an embedding has no direction");
+      }
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += static_cast<double>(output.values[i]);
+    }
+  }
+  std::vector<float> mean(sum.size());
+  for (size_t i = 0; i < sum.size(); ++i) {
+    mean[i] = static_cast<float>(sum[i] / static_cast<double>(calibration_texts().size()));
+  }
+  if (mean.empty() || !finite(mean)) return corrupt("calibration of places: the mean is not finite");
+  return mean;
+}
+
+}  // namespace
+
+std::span<const std::string_view> calibration_texts() { return kTexts; }
+
+Result<std::string> model_identity(const std::filesystem::path& model) {
+  const auto files = identity_files(model);
+  if (files.empty()) return not_found("{}: found no weights", model.string());
+  Sha256 hash;
+  for (const auto& file : files) {
+    ASSIGN_OR_RETURN(const auto mapped, MappedFile::open(file));
+    const auto bytes = mapped->bytes();
+    // The name of a lone file is the user's own; in a folder it tells shards apart.
+    if (files.size() > 1) hash.update(file.filename().string());
+    hash.update(std::to_string(bytes.size()) + "\n");
+    if (bytes.size() <= kIdentitySamples * kIdentitySampleBytes) {
+      hash.update(bytes);
+      continue;
+    }
+    const size_t stride = (bytes.size() - kIdentitySampleBytes) / (kIdentitySamples - 1);
+    for (size_t i = 0; i < kIdentitySamples; ++i) {
+      hash.update(bytes.subspan(i * stride, kIdentitySampleBytes));
+    }
+  }
+  return hash.hex().substr(0, 32);
+}
+
+Placer::Placer(std::vector<float> mean) : mean_(std::move(mean)) {
+  // One stream a row: a row's numbers do not depend on the hidden size of another model.
+  projection_.resize(static_cast<size_t>(swarm::kPlaceDim) * mean_.size());
+  for (size_t row = 0; row < static_cast<size_t>(swarm::kPlaceDim); ++row) {
+    RngStream rng(kProjectionSeed, row, 0, kProjectionStream);
+    for (size_t i = 0; i < mean_.size(); ++i) {
+      projection_[row * mean_.size() + i] = static_cast<float>(rng.normal());
+    }
+  }
+}
+
+Result<Placer> Placer::create(engine::Engine& engine, const std::filesystem::path& home) {
+  std::filesystem::path file;
+  if (!home.empty()) {
+    ASSIGN_OR_RETURN(const std::string identity, model_identity(engine.snapshot().path));
+    file = home / "places" / (identity + ".f32");
+    std::error_code code;
+    if (std::filesystem::exists(file, code)) {
+      auto mean = read_mean(file);
+      if (mean) return Placer(std::move(*mean));
+      log_warn("places: {}; it is computed again", mean.error().message);
+    }
+  }
+  ASSIGN_OR_RETURN(auto mean, compute_mean(engine));
+  if (!file.empty()) {
+    std::error_code code;
+    std::filesystem::create_directories(file.parent_path(), code);
+    const std::string_view bytes(reinterpret_cast<const char*>(mean.data()),
+                                 mean.size() * sizeof(float));
+    if (const auto written = write_file(file, bytes); !written) {
+      log_warn("places: {}", written.error().message);
+    }
+  }
+  return Placer(std::move(mean));
+}
+
+Result<engine::Request> Placer::request(const engine::Snapshot& snapshot, std::string_view text) {
+  engine::Request request;
+  request.kind = engine::Request::Kind::kEmbed;
+  ASSIGN_OR_RETURN(request.prompt_ids, snapshot.raw_ids(text));
+  return request;
+}
+
+Result<swarm::Place> Placer::place(std::span<const float> values) const {
+  if (values.size() != mean_.size()) {
+    return corrupt("place: found {} values, expected {}", values.size(), mean_.size());
+  }
+  std::vector<float> centred(values.begin(), values.end());
+  if (!to_unit(centred)) return corrupt("place: the embedding has no direction");
+  for (size_t i = 0; i < centred.size(); ++i) centred[i] -= mean_[i];
+  swarm::Place place{};
+  for (size_t row = 0; row < place.size(); ++row) {
+    double sum = 0;
+    const float* weights = projection_.data() + row * centred.size();
+    for (size_t i = 0; i < centred.size(); ++i) sum += static_cast<double>(weights[i]) * centred[i];
+    place[row] = static_cast<float>(sum);
+  }
+  if (!to_unit(place)) return corrupt("place: the embedding has no direction");
+  return place;
+}
+
+}  // namespace colony::agent

@@ -1,0 +1,53 @@
+// The place of a task: where its text lies in task space, as 64 numbers.
+//
+//   place = unit(P · (h − m))       h: mean over positions of the base model's last hidden state for
+//                                      the raw prompt, made unit length first
+//                                   m: mean of the same over a fixed list of calibration texts
+//                                   P: [64, hidden], Gaussian, fixed seed (Johnson–Lindenstrauss)
+//
+// Hidden states lie in a narrow cone: without m every task is at the same place. m belongs to the
+// model and is kept under HOME/places/<identity>.f32 (hidden floats, little-endian).
+#pragma once
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/engine.h"
+#include "swarm/node.h"
+
+namespace colony::agent {
+
+// Which weights these are: SHA-256 over names, sizes and samples of the bytes of the model's files,
+// 32 hex digits. Not a proof of integrity; cheap enough for every start.
+Result<std::string> model_identity(const std::filesystem::path& model);
+
+// General sentences and neutral questions; never taken from the examples.
+std::span<const std::string_view> calibration_texts();
+
+// Threads: any, once made.
+class Placer {
+ public:
+  // Reads the mean from `home`, or computes it by running the calibration texts through `engine`
+  // (which must be idle) and writes it there; a home that cannot be written is reported in the log
+  // only. An empty `home` keeps nothing.
+  static Result<Placer> create(engine::Engine& engine, const std::filesystem::path& home);
+  // From a mean at hand.
+  explicit Placer(std::vector<float> mean);
+
+  // The request whose output's values place() takes. Fails as raw_ids does.
+  static Result<engine::Request> request(const engine::Snapshot& snapshot, std::string_view text);
+  // `values`: [hidden]. Fails kCorrupt when the size is another, a value is not finite, or nothing
+  // is left after subtraction.
+  Result<swarm::Place> place(std::span<const float> values) const;
+
+  const std::vector<float>& mean() const { return mean_; }
+
+ private:
+  std::vector<float> mean_;        // [hidden]
+  std::vector<float> projection_;  // [64, hidden]
+};
+
+}  // namespace colony::agent
