@@ -2,6 +2,8 @@
 // outcomes become deposits. There is no dispatcher: a task enters at a node, is announced on the
 // bus, agents' hosts bid from their own trails, the asker takes the highest bid.
 //
+// A task whose agent fails (script error, prompt too long) is announced once more without that agent;
+// the failure counts as an outcome of 0 where the task is scored. Then it ends with an error line.
 // One thread, step by step, so the same seed gives the same run: decisions depend on step counts,
 // and outcomes are deposited in task order at step boundaries.
 #pragma once
@@ -16,6 +18,7 @@
 #include "agent/run_log.h"
 #include "base/budget.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/result.h"
 #include "data/check.h"
 #include "data/task_line.h"
@@ -29,11 +32,12 @@ struct ColonyOptions {
   uint64_t seed = 0;
   std::shared_ptr<Budget> budget;               // of the whole run; null: none
   std::optional<std::chrono::nanoseconds> deadline;  // Clock::now() at which the run ends
-  uint64_t run_id = 0;           // mixed into task ids
+  uint64_t run_id = 0;           // not part of any decision: the same seed gives the same run
   int max_tokens = 256;
   std::filesystem::path home;    // where the place mean is kept, by model hash
   bool raw = false;              // prompts as they are, without the template
   bool explore = true;
+  Metrics* metrics = nullptr;    // borrowed; null: none
 };
 
 struct ColonyProgress {
@@ -62,12 +66,16 @@ class Colony {
   const ColonyProgress& progress() const;
 
   // Ends a node as a crash would: its state is gone, its hosted agents are silent, tasks that
-  // entered there or are worked on there go to living nodes. The last node cannot be killed.
+  // entered there or are worked on there start again at living nodes. When a task then finds no
+  // bid, living nodes take over the silent agents, with new trails, until their node is back. The
+  // last living node cannot be killed: kInvalid.
   Status kill_node(swarm::NodeId node);
   // Starts it again from what the ledger has.
   Status revive_node(swarm::NodeId node, const std::string& saved);
 
-  const swarm::Node& node(swarm::NodeId id) const;
+  const swarm::Node& node(swarm::NodeId id) const;  // CHECKs that it lives
+  // (agent, reason) of agents that this colony cannot host: another model, an adapter.
+  const std::vector<std::pair<std::string, std::string>>& refused() const;
 
  private:
   Colony();

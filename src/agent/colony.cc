@@ -1,0 +1,654 @@
+#include "agent/colony.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <set>
+
+#include "agent/agent_run.h"
+#include "agent/place.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/rng.h"
+
+namespace colony::agent {
+namespace {
+
+constexpr int kEmbedAhead = 8;        // places computed before they are needed
+constexpr uint64_t kRefreshEvery = 64;  // steps between two looks at the agents' files
+constexpr uint64_t kSaveEvery = 16;   // deposits of a node between two saves
+constexpr uint32_t kRoundsMax = 16;   // announcements of one task, restarts included
+
+enum class Stage : uint8_t { kWaiting, kEmbedding, kPlaced, kWorking };
+
+struct Job {
+  int64_t index = 0;
+  data::TaskLine task;
+  std::shared_ptr<const data::Check> check;
+  swarm::TaskId id = 0;
+  Stage stage = Stage::kWaiting;
+  swarm::Place place{};
+  swarm::NodeId asker = 0;
+  uint32_t round = 0;
+  std::optional<std::chrono::nanoseconds> started;  // first announcement
+  // Of the current round.
+  std::optional<engine::RequestId> request;
+  swarm::AgentId agent = 0;
+  std::shared_ptr<const AgentSpec> spec;
+  std::vector<swarm::Bid> bids;
+  std::string reason;
+  // Of an earlier round.
+  std::set<swarm::AgentId> excluded;
+  std::string failure;
+};
+
+// One agent at its node.
+struct Hosted {
+  ReadyAgent agent;
+  swarm::NodeId home = 0;  // where it belongs
+  swarm::NodeId host = 0;  // where it is; another one while its home is dead
+};
+
+// The end of a round: an answer, or why there is none.
+struct Ending {
+  explicit Ending(int64_t of) : index(of) {}
+  int64_t index;
+  std::optional<std::string> answer;
+  std::string error;
+  bool agent_failed = false;  // the agent's own fault: another may try
+  const char* by = "model";
+  uint64_t prompt_tokens = 0, completion_tokens = 0;
+};
+
+// Independent of run and seed, so that the same seed gives the same draws; never 0.
+swarm::TaskId task_id_of(int64_t index) {
+  const auto number = static_cast<uint64_t>(index);
+  const uint64_t hash = fnv1a(reinterpret_cast<const char*>(&number), sizeof number);
+  return hash == 0 ? 1 : hash;
+}
+
+}  // namespace
+
+struct Colony::State {
+  ColonyOptions options;
+  engine::Engine& engine;
+  AgentDirectory& directory;
+  RunLog& log;
+  const Clock& clock;
+  Placer placer;
+  int64_t now_unix_ms = 0;
+
+  std::vector<std::unique_ptr<swarm::Node>> nodes;  // null: dead
+  std::vector<uint64_t> deposits_unsaved;           // by node
+  std::map<swarm::AgentId, Hosted> hosted;
+  std::vector<std::pair<std::string, std::string>> refused, problems_told;
+
+  std::map<int64_t, Job> jobs;                      // everything not final, by index
+  std::deque<int64_t> waiting;
+  std::set<int64_t> placed;
+  std::map<engine::RequestId, int64_t> requests;
+  std::map<swarm::TaskId, int64_t> index_of;
+  int embedding = 0, working = 0;
+
+  std::deque<std::pair<swarm::NodeId, swarm::Message>> bus;
+  std::vector<Ending> endings;                      // of this step
+  swarm::Now now;
+  ColonyProgress progress;
+
+  State(const ColonyOptions& o, engine::Engine& e, AgentDirectory& d, RunLog& l, const Clock& c,
+        Placer p)
+      : options(o), engine(e), directory(d), log(l), clock(c), placer(std::move(p)) {}
+
+  // ---- nodes and messages ----
+
+  swarm::NodeOptions node_options(swarm::NodeId id) const {
+    return {.id = id, .seed = options.seed, .explore = options.explore};
+  }
+
+  // The living node at or behind `id`.
+  swarm::NodeId living_from(uint64_t id) const {
+    for (uint64_t i = 0; i < nodes.size(); ++i) {
+      const uint64_t at = (id + i) % nodes.size();
+      if (nodes[at]) return static_cast<swarm::NodeId>(at);
+    }
+    CHECK(false, "no node lives");
+    return 0;
+  }
+
+  void tell(swarm::NodeId id, const swarm::Event& event) {
+    if (!nodes[id]) return;
+    for (auto& effect : nodes[id]->step(event, now)) {
+      if (auto* send = std::get_if<swarm::Send>(&effect)) {
+        if (send->to) {
+          bus.emplace_back(*send->to, std::move(send->message));
+        } else {
+          for (swarm::NodeId to = 0; to < nodes.size(); ++to) {
+            if (nodes[to]) bus.emplace_back(to, send->message);
+          }
+        }
+      } else if (auto* explain = std::get_if<swarm::Explain>(&effect)) {
+        if (Job* job = find(explain->task)) {
+          job->bids = std::move(explain->bids);
+          job->reason = std::move(explain->reason);
+          if (explain->winner == 0) nobody_bid(*job);
+        }
+      } else if (const auto* work = std::get_if<swarm::Work>(&effect)) {
+        start_work(*work);
+      } else if (std::holds_alternative<swarm::Deposited>(effect)) {
+        ++deposits_unsaved[id];
+        if (options.metrics != nullptr) options.metrics->get(metric::kDeposits).add(1);
+      }
+    }
+  }
+  void tell_living(const swarm::Event& event) {
+    for (swarm::NodeId id = 0; id < nodes.size(); ++id) tell(id, event);
+  }
+
+  // Delivers until nothing is under way. In the process nothing is lost and nothing waits, so all
+  // answers are in when the bus is empty.
+  void pump() {
+    while (!bus.empty()) {
+      auto [to, message] = std::move(bus.front());
+      bus.pop_front();
+      if (const auto* bid = std::get_if<swarm::Bid>(&message)) {
+        const Job* job = find(bid->task);
+        if (job == nullptr || job->excluded.contains(bid->agent)) continue;
+      }
+      tell(to, swarm::Received{std::move(message)});
+    }
+  }
+
+  Job* find(swarm::TaskId id) {
+    const auto at = index_of.find(id);
+    return at == index_of.end() ? nullptr : &jobs.at(at->second);
+  }
+
+  // ---- agents ----
+
+  void host(Hosted entry, swarm::NodeId at) {
+    const swarm::AgentId id = entry.agent.spec->id();
+    entry.host = at;
+    tell(at, swarm::AgentBorn{id, entry.agent.spec->name});
+    hosted.insert_or_assign(id, std::move(entry));
+  }
+
+  // Brings `hosted` in line with the directory.
+  void take_agents() {
+    std::map<swarm::AgentId, std::shared_ptr<const AgentSpec>> wanted;
+    refused.clear();
+    for (const auto& spec : directory.agents()) {
+      const std::string& model = engine.snapshot().name;
+      if (!spec->model.empty() && spec->model != model) {
+        refused.emplace_back(spec->name, "wants model " + spec->model + ", the colony has " + model);
+      } else if (!spec->adapter.empty()) {
+        refused.emplace_back(spec->name, "has an adapter; this colony runs the base model only");
+      } else {
+        wanted.emplace(spec->id(), spec);
+      }
+    }
+    for (auto at = hosted.begin(); at != hosted.end();) {
+      if (wanted.contains(at->first)) {
+        ++at;
+        continue;
+      }
+      tell(at->second.host, swarm::AgentRetired{at->first});
+      at = hosted.erase(at);
+    }
+    for (const auto& spec : directory.agents()) {  // by name: the order of births is the same
+      if (!wanted.contains(spec->id()) || hosted.contains(spec->id())) continue;
+      auto ready = make_ready(spec);
+      if (!ready) {
+        refused.emplace_back(spec->name, ready.error().message);
+        continue;
+      }
+      const auto home = static_cast<swarm::NodeId>(fnv1a(spec->name.data(), spec->name.size()) %
+                                                   nodes.size());
+      host({std::move(*ready), home, home}, living_from(home));
+    }
+    for (const auto& [name, reason] : refused) log_warn("agent {} is not hosted: {}", name, reason);
+  }
+
+  void look_at_files() {
+    if (now.step % kRefreshEvery != 0 || !directory.refresh()) return;
+    if (directory.problems() != problems_told) {
+      problems_told = directory.problems();
+      for (const auto& [path, reason] : problems_told) {
+        log_warn("agent {}: {}; the last good version stays", path, reason);
+      }
+    }
+    take_agents();
+  }
+
+  // Agents whose node is dead go to living ones. True when there was one.
+  bool adopt_orphans() {
+    std::vector<swarm::AgentId> orphans;
+    for (const auto& [id, entry] : hosted) {
+      if (!nodes[entry.host]) orphans.push_back(id);
+    }
+    for (const auto id : orphans) {
+      Hosted entry = hosted.at(id);
+      host(std::move(entry), living_from(id));
+    }
+    return !orphans.empty();
+  }
+
+  // ---- the way of a task ----
+
+  void submit_places() {
+    while (!waiting.empty() && embedding + static_cast<int>(placed.size()) < kEmbedAhead) {
+      Job& job = jobs.at(waiting.front());
+      waiting.pop_front();
+      auto request = Placer::request(engine.snapshot(), data::task_text(job.task));
+      if (request) {
+        request->task_id = job.id;
+        request->budget = options.budget;
+        request->deadline = options.deadline;
+        auto id = engine.submit(std::move(*request));
+        if (id) {
+          job.stage = Stage::kEmbedding;
+          job.request = *id;
+          requests.emplace(*id, job.index);
+          ++embedding;
+          continue;
+        }
+        end_without_agent(job, std::move(id).error().message);
+      } else {
+        end_without_agent(job, std::move(request).error().message);
+      }
+    }
+  }
+
+  void end_without_agent(Job& job, std::string error) {
+    Ending ending(job.index);
+    ending.error = std::move(error);
+    endings.push_back(std::move(ending));
+  }
+
+  void announce_placed() {
+    // What ended in this step still counts: its outcome is not deposited yet.
+    while (!placed.empty() && working < options.in_flight) {
+      Job& job = jobs.at(*placed.begin());
+      placed.erase(placed.begin());
+      job.stage = Stage::kWorking;
+      ++working;
+      if (!job.started) job.started = clock.now();
+      job.asker = living_from(static_cast<uint64_t>(job.index));
+      job.bids.clear();
+      job.reason.clear();
+      ++now.task_time;
+      const swarm::TaskId id = job.id;
+      const uint64_t tokens = options.budget ? options.budget->left() : Budget::kUnlimited;
+      tell(job.asker, swarm::TaskEntered{id, job.place, tokens});
+      pump();
+      tell(job.asker, swarm::BidsClosed{id});
+      pump();
+    }
+  }
+
+  void nobody_bid(Job& job) {
+    if (job.round < kRoundsMax && adopt_orphans()) {
+      restart(job);
+      return;
+    }
+    Ending ending(job.index);
+    ending.error = job.failure.empty() ? "no agent bid for this task" : job.failure;
+    endings.push_back(std::move(ending));
+  }
+
+  void start_work(const swarm::Work& work) {
+    Job* job = find(work.task);
+    const auto at = hosted.find(work.agent);
+    if (job == nullptr || job->stage != Stage::kWorking || job->request || job->spec) return;
+    if (at == hosted.end()) {
+      nobody_bid(*job);
+      return;
+    }
+    job->agent = work.agent;
+    job->spec = at->second.agent.spec;
+    RunContext context;
+    context.raw = options.raw;
+    context.max_tokens = options.max_tokens;
+    context.seed = options.seed;
+    context.task_id = job->id;
+    context.now_unix_ms = now_unix_ms;
+    context.deadline = options.deadline;
+    context.now = clock.now();
+    context.budget = options.budget;
+    Ending ending(job->index);
+    auto prepared = prepare(at->second.agent, job->task, engine.snapshot(), context);
+    if (prepared && prepared->request) {
+      auto id = engine.submit(std::move(*prepared->request));
+      if (id) {
+        job->request = *id;
+        requests.emplace(*id, job->index);
+        return;
+      }
+      ending.error = std::move(id).error().message;
+      ending.agent_failed = true;
+    } else if (prepared) {
+      ending.answer = std::move(prepared->answer);
+      ending.by = "script";
+    } else {
+      ending.error = std::move(prepared).error().message;
+      ending.agent_failed = true;
+    }
+    endings.push_back(std::move(ending));
+  }
+
+  // Back to the announcement, in a new round; what was under way is dropped.
+  void restart(Job& job) {
+    if (job.request) {
+      engine.cancel(*job.request);
+      requests.erase(*job.request);
+      job.request.reset();
+    }
+    tell_living(swarm::TaskWithdrawn{job.id});
+    job.spec.reset();
+    job.agent = 0;
+    ++job.round;
+    if (job.stage == Stage::kWorking) --working;
+    job.stage = Stage::kPlaced;
+    placed.insert(job.index);
+  }
+
+  void take_output(engine::Output& output) {
+    const auto at = requests.find(output.id);
+    if (at == requests.end()) return;  // dropped by a restart
+    Job& job = jobs.at(at->second);
+    requests.erase(at);
+    job.request.reset();
+    progress.tokens += output.prompt_ids.size() + output.ids.size();
+    if (job.stage == Stage::kEmbedding) {
+      --embedding;
+      job.stage = Stage::kPlaced;
+      if (output.error) {
+        end_without_agent(job, std::move(output.error->message));
+        return;
+      }
+      auto place = placer.place(output.values);
+      if (!place) {
+        end_without_agent(job, std::move(place).error().message);
+        return;
+      }
+      job.place = *place;
+      placed.insert(job.index);
+      return;
+    }
+    Ending ending(job.index);
+    ending.prompt_tokens = output.prompt_ids.size();
+    ending.completion_tokens = output.ids.size();
+    if (output.error) {
+      // Deadlines, budgets and cancelling are nobody's fault.
+      ending.error = std::move(output.error->message);
+      ending.agent_failed = output.error->code == ErrorCode::kInvalid ||
+                            output.error->code == ErrorCode::kCorrupt;
+    } else {
+      auto answer = finish_answer(*job.spec, job.task, std::move(output.text));
+      if (answer) {
+        ending.answer = std::move(*answer);
+      } else {
+        ending.error = std::move(answer).error().message;
+        ending.agent_failed = true;
+      }
+    }
+    endings.push_back(std::move(ending));
+  }
+
+  // ---- the end of a step ----
+
+  void deposit(const Job& job, double score, uint64_t tokens) {
+    const auto at = hosted.find(job.agent);
+    if (at == hosted.end()) return;  // retired meanwhile: its trail is gone
+    tell(at->second.host,
+         swarm::Received{swarm::Outcome{job.id, job.agent, job.place, score, tokens}});
+    pump();
+  }
+
+  FinalRow final_row(Job& job, Ending& ending, std::optional<double> success, std::string error) {
+    FinalRow row;
+    row.index = job.index;
+    row.task = job.id;
+    row.id = job.task.id;
+    row.kind = job.task.kind;
+    if (job.spec) {
+      row.agent = job.spec->name;
+      row.generation = job.spec->generation;
+    }
+    row.reason = job.reason;
+    row.by = ending.by;
+    row.success = success;
+    row.failed = !ending.answer;
+    row.prompt_tokens = ending.prompt_tokens;
+    row.completion_tokens = ending.completion_tokens;
+    if (job.started) {
+      row.ms = std::chrono::duration<double, std::milli>(clock.now() - *job.started).count();
+    }
+    row.place = job.place;
+    double best = 0;
+    size_t ties = 0;
+    for (const auto& bid : job.bids) {
+      if (ties == 0 || bid.index > best) best = bid.index, ties = 0;
+      ties += bid.index == best;
+    }
+    for (const auto& bid : job.bids) {
+      const auto at = hosted.find(bid.agent);
+      row.bids.push_back({at == hosted.end() ? "" : at->second.agent.spec->name, bid.index,
+                          bid.index == best ? 1.0 / static_cast<double>(ties) : 0});
+    }
+    Json bids = Json::array();
+    for (const auto& bid : row.bids) {
+      bids.push_back(Json{{"agent", bid.agent}, {"bid", bid.bid}, {"p", bid.p}});
+    }
+    row.line = Json{{"id", row.id}, {"kind", row.kind}, {"agent", row.agent},
+                    {"generation", row.generation}};
+    row.line["answer"] = ending.answer ? Json(*ending.answer) : Json();
+    row.line["success"] = success ? Json(*success) : Json();
+    row.line["prompt_tokens"] = row.prompt_tokens;
+    row.line["completion_tokens"] = row.completion_tokens;
+    row.line["ms"] = row.ms;
+    row.line["bids"] = std::move(bids);
+    row.line["reason"] = row.reason;
+    row.line["by"] = row.by;
+    if (!error.empty()) row.line["error"] = std::move(error);
+    const Json unknown = data::unknown_fields(job.task);
+    for (const auto& [key, value] : unknown.items()) {
+      if (!row.line.contains(key)) row.line[key] = value;
+    }
+    return row;
+  }
+
+  // One ending: a deposit, and a final row unless another agent shall try.
+  void conclude(Ending& ending, std::vector<FinalRow>& rows) {
+    Job& job = jobs.at(ending.index);
+    const uint64_t tokens = ending.prompt_tokens + ending.completion_tokens;
+    std::optional<double> success;
+    std::string error = ending.error;
+    if (ending.answer && job.check) {
+      auto score = job.check->score(job.task, *ending.answer);
+      if (score) {
+        success = *score;
+      } else {
+        error = std::move(score).error().message;
+      }
+    }
+    const bool blame = !ending.answer && ending.agent_failed && job.check != nullptr;
+    if (success) {
+      deposit(job, *success, tokens);
+    } else if (blame) {
+      deposit(job, 0, tokens);
+    }
+    if (!ending.answer && ending.agent_failed && job.failure.empty()) {
+      job.failure = ending.error;
+      job.excluded.insert(job.agent);
+      restart(job);
+      return;
+    }
+    if (!success && !blame) tell_living(swarm::TaskWithdrawn{job.id});
+    rows.push_back(final_row(job, ending, success, std::move(error)));
+    ++progress.final;
+    progress.failed += rows.back().failed;
+    if (success) {
+      progress.score_sum += *success;
+      ++progress.scored;
+    }
+    if (options.metrics != nullptr) options.metrics->get(metric::kTasksFinal).add(1);
+    forget(job);
+  }
+
+  void forget(Job& job) {
+    if (job.stage == Stage::kWorking) --working;
+    index_of.erase(job.id);
+    jobs.erase(job.index);
+  }
+
+  // The run's deadline: what is not final ends now, with an error.
+  void end_everything(const std::string& error) {
+    for (auto& [index, job] : jobs) {
+      if (job.request) {
+        engine.cancel(*job.request);
+        requests.erase(*job.request);
+        job.request.reset();
+      }
+      end_without_agent(job, error);
+    }
+    waiting.clear();
+    placed.clear();
+    embedding = 0;
+  }
+
+  std::vector<std::pair<swarm::NodeId, std::string>> saves() {
+    std::vector<std::pair<swarm::NodeId, std::string>> list;
+    const bool last = jobs.empty();
+    for (swarm::NodeId id = 0; id < nodes.size(); ++id) {
+      const bool due = deposits_unsaved[id] >= kSaveEvery || (last && deposits_unsaved[id] > 0);
+      if (!nodes[id] || !due) continue;
+      list.emplace_back(id, nodes[id]->save());
+      deposits_unsaved[id] = 0;
+    }
+    return list;
+  }
+
+  Result<std::vector<FinalRow>> step() {
+    look_at_files();
+    endings.clear();
+    if (options.deadline && clock.now() >= *options.deadline) {
+      end_everything("the deadline of the run passed before this task had an answer");
+    } else {
+      submit_places();
+      announce_placed();
+      if (!engine.idle()) {
+        for (auto& output : engine.step()) take_output(output);
+      }
+    }
+    ++now.step;
+    std::vector<FinalRow> rows;
+    std::stable_sort(endings.begin(), endings.end(),
+                     [](const Ending& a, const Ending& b) { return a.index < b.index; });
+    std::vector<Ending> ended = std::move(endings);
+    endings.clear();
+    for (auto& ending : ended) conclude(ending, rows);
+    progress.in_flight = working;
+    if (!rows.empty()) RETURN_IF_ERROR(log.final(rows, saves()));
+    return rows;
+  }
+};
+
+Colony::Colony() = default;
+Colony::~Colony() = default;
+
+Result<std::unique_ptr<Colony>> Colony::create(
+    const ColonyOptions& options, engine::Engine& engine, AgentDirectory& agents, RunLog& log,
+    const Clock& clock, const std::vector<std::pair<swarm::NodeId, std::string>>& saved) {
+  if (options.nodes < 1 || options.nodes > 1024) {
+    return invalid("nodes: found {}, expected 1 to 1024", options.nodes);
+  }
+  if (options.in_flight < 1) return invalid("in flight: found {}, expected 1 or more", options.in_flight);
+  ASSIGN_OR_RETURN(Placer placer, Placer::create(engine, options.home));
+  std::unique_ptr<Colony> colony(new Colony());
+  colony->state_ = std::make_unique<State>(options, engine, agents, log, clock, std::move(placer));
+  State& state = *colony->state_;
+  state.now_unix_ms = clock.unix_ms();
+  for (int id = 0; id < options.nodes; ++id) {
+    state.nodes.push_back(
+        std::make_unique<swarm::Node>(state.node_options(static_cast<swarm::NodeId>(id))));
+  }
+  state.deposits_unsaved.assign(state.nodes.size(), 0);
+  for (const auto& [id, bytes] : saved) {
+    if (id >= state.nodes.size()) continue;  // of a run with more nodes
+    if (const auto loaded = state.nodes[id]->load(bytes); !loaded) {
+      log_warn("what node {} learned earlier is not used: {}", id, loaded.error().message);
+    }
+  }
+  state.problems_told = agents.problems();
+  for (const auto& [path, reason] : state.problems_told) log_warn("agent {}: {}", path, reason);
+  state.take_agents();
+  if (state.hosted.empty()) {
+    return invalid("no agent can be hosted{}",
+                   state.refused.empty() ? "" : ": " + state.refused[0].first + " " +
+                                                    state.refused[0].second);
+  }
+  return colony;
+}
+
+void Colony::add(int64_t index, data::TaskLine task, std::shared_ptr<const data::Check> check) {
+  State& state = *state_;
+  Job job;
+  job.index = index;
+  job.task = std::move(task);
+  job.check = std::move(check);
+  job.id = task_id_of(index);
+  CHECK(!state.jobs.contains(index), "an index is added once");
+  state.index_of.emplace(job.id, index);
+  state.jobs.emplace(index, std::move(job));
+  state.waiting.push_back(index);
+  ++state.progress.total;
+}
+
+Result<std::vector<FinalRow>> Colony::step() { return state_->step(); }
+bool Colony::done() const { return state_->jobs.empty(); }
+const ColonyProgress& Colony::progress() const { return state_->progress; }
+const std::vector<std::pair<std::string, std::string>>& Colony::refused() const {
+  return state_->refused;
+}
+
+const swarm::Node& Colony::node(swarm::NodeId id) const {
+  CHECK(id < state_->nodes.size() && state_->nodes[id], "the node lives");
+  return *state_->nodes[id];
+}
+
+Status Colony::kill_node(swarm::NodeId node) {
+  State& state = *state_;
+  if (node >= state.nodes.size() || !state.nodes[node]) return invalid("node {} does not live", node);
+  const auto living = std::count_if(state.nodes.begin(), state.nodes.end(),
+                                    [](const auto& one) { return one != nullptr; });
+  if (living == 1) return invalid("node {} is the last living one", node);
+  state.nodes[node].reset();
+  state.deposits_unsaved[node] = 0;
+  for (auto& [index, job] : state.jobs) {
+    if (job.stage != Stage::kWorking) continue;
+    const auto at = state.hosted.find(job.agent);
+    if (job.asker == node || (at != state.hosted.end() && at->second.host == node)) {
+      state.restart(job);
+    }
+  }
+  return {};
+}
+
+Status Colony::revive_node(swarm::NodeId node, const std::string& saved) {
+  State& state = *state_;
+  if (node >= state.nodes.size()) return invalid("there is no node {}", node);
+  if (state.nodes[node]) return invalid("node {} lives", node);
+  auto fresh = std::make_unique<swarm::Node>(state.node_options(node));
+  Status loaded;
+  if (!saved.empty()) loaded = fresh->load(saved);
+  state.nodes[node] = std::move(fresh);
+  for (auto& [id, entry] : state.hosted) {
+    if (entry.home != node) continue;
+    if (entry.host != node) state.tell(entry.host, swarm::AgentRetired{id});
+    entry.host = node;
+    state.tell(node, swarm::AgentBorn{id, entry.agent.spec->name});
+  }
+  return loaded;
+}
+
+}  // namespace colony::agent
