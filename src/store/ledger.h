@@ -1,5 +1,6 @@
 // The ledger: runs, tasks, bids, answers, deposits, agents, trails, metrics in one SQLite file
-// (WAL). docs/ledger.md has the schema. Killed at any moment, what was acknowledged is there.
+// (WAL) under the colony's home. docs/ledger.md has the schema. Killed at any moment, what was
+// acknowledged is there.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -30,21 +31,26 @@ class Ledger {
   // (not ours, newer schema).
   static Result<std::unique_ptr<Ledger>> open(const std::filesystem::path& home);
   ~Ledger();
+  const std::filesystem::path& path() const;  // HOME/colony.db
 
+  // The run belongs to this process from here on, until finish_run() or the ledger's end. Trails are
+  // kept by the options' "model_hash" and "nodes".
   Result<RunInfo> begin_run(const Json& options, int64_t tasks, int64_t started_unix_ms);
   Status finish_run(const std::string& run, const Json& summary);
   Result<std::vector<RunInfo>> runs();                  // oldest first
   // "last" or a run's name. Fails kNotFound.
   Result<RunInfo> find_run(const std::string& name);
 
-  // The port the colony writes through, for one run.
-  std::unique_ptr<agent::RunLog> run_log(const RunInfo& run);
+  // The port the colony writes through, for one run; must not outlive this. Takes the run for this
+  // process; fails kUnavailable when another one has it.
+  Result<std::unique_ptr<agent::RunLog>> run_log(const RunInfo& run);
   // Final result lines of a run as (index, line), ascending index.
   Result<std::vector<std::pair<int64_t, Json>>> results(const std::string& run);
 
-  Status remember_agents(const std::vector<std::shared_ptr<const agent::AgentSpec>>& agents);
-  // Newest Node::save() of each node, over all runs with this model hash, this number of nodes.
-  Result<std::vector<std::pair<swarm::NodeId, std::string>>> trails(const std::string& model_hash);
+  // Writes down generations not seen before.
+  Status remember_agents(const std::vector<std::shared_ptr<const agent::AgentSpec>>& agents, int64_t now_unix_ms);
+  // Newest Node::save() of each node, over all runs with this model hash and this number of nodes.
+  Result<std::vector<std::pair<swarm::NodeId, std::string>>> trails(const std::string& model_hash, int nodes);
   Status add_metrics(const std::string& run,
                      const std::vector<std::pair<std::string, double>>& metrics);
 
