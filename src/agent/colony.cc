@@ -35,7 +35,7 @@ struct Job {
   std::optional<engine::RequestId> request;
   swarm::AgentId agent = 0;
   std::shared_ptr<const AgentSpec> spec;
-  std::vector<swarm::Bid> bids;
+  std::vector<BidRow> bids;
   std::string reason;
   // Of an earlier round.
   std::set<swarm::AgentId> excluded;
@@ -128,7 +128,7 @@ struct Colony::State {
         }
       } else if (auto* explain = std::get_if<swarm::Explain>(&effect)) {
         if (Job* job = find(explain->task)) {
-          job->bids = std::move(explain->bids);
+          job->bids = bid_rows(explain->bids);
           job->reason = std::move(explain->reason);
           if (explain->winner == 0) nobody_bid(*job);
         }
@@ -156,6 +156,23 @@ struct Colony::State {
       }
       tell(to, swarm::Received{std::move(message)});
     }
+  }
+
+  // Under the agents' names of now: they may be gone when the row is written.
+  std::vector<BidRow> bid_rows(const std::vector<swarm::Bid>& bids) const {
+    double best = 0;
+    size_t ties = 0;
+    for (const auto& bid : bids) {
+      if (ties == 0 || bid.index > best) best = bid.index, ties = 0;
+      ties += bid.index == best;
+    }
+    std::vector<BidRow> rows;
+    for (const auto& bid : bids) {
+      const auto at = hosted.find(bid.agent);
+      rows.push_back({at == hosted.end() ? "" : at->second.agent.spec->name, bid.index,
+                      bid.index == best ? 1.0 / static_cast<double>(ties) : 0});
+    }
+    return rows;
   }
 
   Job* find(swarm::TaskId id) {
@@ -398,7 +415,10 @@ struct Colony::State {
 
   void deposit(const Job& job, double score, uint64_t tokens) {
     const auto at = hosted.find(job.agent);
-    if (at == hosted.end()) return;  // retired meanwhile: its trail is gone
+    if (at == hosted.end()) {  // retired meanwhile: its trail is gone
+      tell_living(swarm::TaskWithdrawn{job.id});
+      return;
+    }
     tell(at->second.host,
          swarm::Received{swarm::Outcome{job.id, job.agent, job.place, score, tokens}});
     pump();
@@ -424,17 +444,7 @@ struct Colony::State {
       row.ms = std::chrono::duration<double, std::milli>(clock.now() - *job.started).count();
     }
     row.place = job.place;
-    double best = 0;
-    size_t ties = 0;
-    for (const auto& bid : job.bids) {
-      if (ties == 0 || bid.index > best) best = bid.index, ties = 0;
-      ties += bid.index == best;
-    }
-    for (const auto& bid : job.bids) {
-      const auto at = hosted.find(bid.agent);
-      row.bids.push_back({at == hosted.end() ? "" : at->second.agent.spec->name, bid.index,
-                          bid.index == best ? 1.0 / static_cast<double>(ties) : 0});
-    }
+    row.bids = job.bids;
     Json bids = Json::array();
     for (const auto& bid : row.bids) {
       bids.push_back(Json{{"agent", bid.agent}, {"bid", bid.bid}, {"p", bid.p}});

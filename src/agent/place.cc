@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -116,12 +117,12 @@ bool to_unit(Values& values) {
   return true;
 }
 
-Result<std::vector<float>> read_mean(const std::filesystem::path& path) {
+Result<std::vector<float>> read_mean(const std::filesystem::path& path, size_t hidden) {
   ASSIGN_OR_RETURN(const std::string bytes, read_file(path, 1 << 24));
-  if (bytes.empty() || bytes.size() % sizeof(float) != 0) {
-    return corrupt("{}: found {} bytes, expected a multiple of 4", path.string(), bytes.size());
+  if (bytes.size() != hidden * sizeof(float)) {
+    return corrupt("{}: found {} bytes, expected {}", path.string(), bytes.size(), hidden * sizeof(float));
   }
-  std::vector<float> mean(bytes.size() / sizeof(float));
+  std::vector<float> mean(hidden);
   std::memcpy(mean.data(), bytes.data(), bytes.size());
   if (!finite(mean)) return corrupt("{}: found a value that is not finite", path.string());
   return mean;
@@ -130,16 +131,15 @@ Result<std::vector<float>> read_mean(const std::filesystem::path& path) {
 // Runs the calibration texts; the engine is ours meanwhile.
 Result<std::vector<float>> compute_mean(engine::Engine& engine) {
   std::vector<double> sum;
-  size_t open = 0;
+  std::set<engine::RequestId> open;
   for (const auto text : calibration_texts()) {
     ASSIGN_OR_RETURN(auto request, Placer::request(engine.snapshot(), text));
     ASSIGN_OR_RETURN(const auto id, engine.submit(std::move(request)));
-    (void)id;
-    ++open;
+    open.insert(id);
   }
-  while (open > 0) {
+  while (!open.empty()) {
     for (auto& output : engine.step()) {
-      --open;
+      if (open.erase(output.id) == 0) continue;  // cancelled by an earlier owner
       if (output.error) return std::move(*output.error).in("calibration of places");
       if (sum.empty()) sum.assign(output.values.size(), 0.0);
       if (output.values.size() != sum.size() || !to_unit(output.values)) {
@@ -200,7 +200,8 @@ Result<Placer> Placer::create(engine::Engine& engine, const std::filesystem::pat
     file = home / "places" / (identity + ".f32");
     std::error_code code;
     if (std::filesystem::exists(file, code)) {
-      auto mean = read_mean(file);
+      auto mean = read_mean(
+          file, static_cast<size_t>(engine.snapshot().model->config().hidden_size));
       if (mean) return Placer(std::move(*mean));
       log_warn("places: {}; it is computed again", mean.error().message);
     }
