@@ -48,8 +48,8 @@ def arithmetic(rng):
              "-": ["{a} minus {b}", "the difference when you take {b} from {a}"],
              "*": ["{a} times {b}", "the product of {a} and {b}"],
              "/": ["{a} divided by {b}", "the quotient of {a} and {b}"]}[op]
-    form = rng.choice(["What is {x}?", "Calculate {a} {op} {b}.", "Work out {x}.",
-                       "{a} {op} {b} = ?", "How much is {x}?"])
+    form = rng.choice(["What is the result of {x}?", "Calculate {a} {op} {b}.", "Work out {x}.",
+                       "{a} {op} {b} = ?", "Calculate {x}."])
     prompt = form.replace("{x}", rng.choice(words)).format(a=a, b=b, op=op)
     return {"prompt": prompt, "answer": value, "check": "numeric"}
 
@@ -108,7 +108,7 @@ def units(rng):
     value = rng.randint(2, 90) * (den if den < 1000 else den // 4)
     answer = value * num / den
     form = rng.choice(["Convert {v} {s} to {t}.", "How many {t} are {v} {s}?",
-                       "Express {v} {s} in {t}.", "{v} {s} in {t} = ?"])
+                       "Express {v} {s} in {t}.", "Change {v} {s} into {t}."])
     return {"prompt": form.format(v=value, s=source, t=target),
             "answer": int(answer) if answer == int(answer) else answer, "check": "numeric"}
 
