@@ -1,0 +1,76 @@
+// The map of task space a node makes for itself: landmarks, and how much a place belongs to each.
+//
+// Unsupervised, from every task the node hears. Places are centred by a running mean, since sentence
+// embeddings share a large common part. Source: swarm_algorithms 1.2 and 1.3.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "swarm/node.h"
+
+namespace colony::swarm {
+
+inline constexpr int kLandmarks = 24;           // K
+inline constexpr int kFeatures = kLandmarks + 1;  // the intercept, then one a landmark slot
+inline constexpr size_t kMapLog = 1024;
+
+// φ of a place: sparse, ascending index; the intercept is always there with value 1.
+struct Features {
+  static constexpr int kMax = 6;
+  int count = 0;
+  std::array<uint8_t, kMax> index{};
+  std::array<double, kMax> value{};
+};
+
+// What the first tasks left, so that a new map can be filled with what is known already.
+struct Logged {
+  std::array<int16_t, kPlaceDim> place{};  // times 32767
+  AgentId agent = 0;                       // 0: no deposit (yet)
+  float score = 0;
+};
+
+class LandmarkMap {
+ public:
+  // `seed` and `node` decide the starts of the clustering (stream 6).
+  LandmarkMap(uint64_t seed, NodeId node) : seed_(seed), node_(node) {}
+
+  Features features(const Place& place) const;
+  // Cosine of the centred place with each landmark; slots without one have -2.
+  std::array<double, kLandmarks> similarity(const Place& place) const;
+  // The slot nearest to the place; nullopt before the first rebuild.
+  std::optional<size_t> nearest(const Place& place) const;
+  // True when the landmarks were made anew: what was learned by slot is then to be filled from log().
+  bool learn(const Place& place);
+  // Lets the log go once it is full. To be called after what was learned has been filled from it.
+  void close_full_log() {
+    if (!log_open_) std::vector<Logged>().swap(log_);
+  }
+  // Where the task just learned stands in the log; nullopt when the log is closed.
+  std::optional<size_t> last_logged() const;
+  std::vector<Logged>& log() { return log_; }
+  const std::vector<Logged>& log() const { return log_; }
+  static Place place_of(const Logged& logged);
+
+  size_t count() const;
+  bool there(size_t slot) const { return count_[slot] > 0; }
+  const Place& centre(size_t slot) const { return centre_[slot]; }
+
+ private:
+  friend struct NodeBytes;  // node_bytes.cc writes and reads it
+  Place centred(const Place& place) const;
+  void rebuild();
+  void merge_close();
+
+  uint64_t seed_;
+  NodeId node_;
+  uint64_t learned_ = 0;
+  Place mean_{};
+  std::array<Place, kLandmarks> centre_{};
+  std::array<double, kLandmarks> count_{};  // 0: no landmark in this slot
+  std::vector<Logged> log_;
+  bool log_open_ = true;
+};
+
+}  // namespace colony::swarm

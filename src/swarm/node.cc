@@ -1,0 +1,232 @@
+#include "swarm/node.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/rng.h"
+#include "swarm/node_state.h"
+
+namespace colony::swarm {
+namespace {
+
+constexpr uint64_t kPopulationEvery = 100;  // tasks
+constexpr size_t kAskedMax = 8192, kBidsMax = 65'536, kUnhostedMax = 4096;
+constexpr uint16_t kStreamTie = 1;
+
+}  // namespace
+
+Node::Node(const NodeOptions& options) : state_(std::make_unique<State>(options)) {}
+Node::~Node() = default;
+Node::Node(Node&&) noexcept = default;
+Node& Node::operator=(Node&&) noexcept = default;
+
+std::vector<Effect> Node::step(const Event& event, const Now& now) {
+  State& s = *state_;
+  s.effects.clear();
+  if (const auto* born = std::get_if<AgentBorn>(&event)) {
+    auto [at, fresh] = s.members.try_emplace(born->agent);
+    at->second.name = born->name;
+    at->second.hosted = true;
+    if (fresh) at->second.trail.refresh(s.population);
+  } else if (const auto* retired = std::get_if<AgentRetired>(&event)) {
+    if (const auto at = s.members.find(retired->agent); at != s.members.end()) at->second.hosted = false;
+    // Trails of agents that are gone are kept for their return, the least used are let go first.
+    while (static_cast<size_t>(std::count_if(s.members.begin(), s.members.end(), [](const auto& m) { return !m.second.hosted; })) > kUnhostedMax) {
+      auto least = s.members.end();
+      for (auto at = s.members.begin(); at != s.members.end(); ++at) {
+        if (!at->second.hosted && (least == s.members.end() || at->second.trail.n() < least->second.trail.n())) least = at;
+      }
+      s.members.erase(least);
+    }
+  } else if (const auto* entered = std::get_if<TaskEntered>(&event)) {
+    s.entered(*entered);
+  } else if (const auto* closed = std::get_if<BidsClosed>(&event)) {
+    s.close(*closed, now);
+  } else if (const auto* withdrawn = std::get_if<TaskWithdrawn>(&event)) {
+    s.withdrawn(*withdrawn);
+  } else if (const auto* got = std::get_if<Received>(&event)) {
+    std::visit([&](const auto& message) { s.received(message, now); }, got->message);
+  }
+  return std::move(s.effects);
+}
+
+void Node::State::entered(const TaskEntered& e) {
+  auto [at, fresh] = asked.try_emplace(e.task);
+  Asked& ask = at->second;
+  if (fresh) {
+    asked_order.push_back(e.task);
+    if (asked_order.size() > kAskedMax) {
+      asked.erase(asked_order.front());
+      asked_order.pop_front();
+    }
+  } else {
+    ++ask.round;
+  }
+  ask.place = e.place;
+  ask.open = true;
+  ask.bids.clear();
+  effects.emplace_back(Send{std::nullopt, Announce{e.task, options.id, e.place, e.budget_tokens, ask.round}});
+}
+
+void Node::State::received(const Announce& m, const Now& now) {
+  for (const float x : m.place) {
+    if (!std::isfinite(x)) return;
+  }
+  const Features features = map.features(m.place);
+  for (const auto& [id, member] : members) {
+    if (!member.hosted) continue;
+    const Reading r = member.trail.read(features, now.task_time);
+    Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, member.trail.n(), static_cast<double>(member.trail.under_way()), m.round};
+    bid.index = r.mean + r.recent + (options.explore ? 2 * r.deviation : 0);
+    effects.emplace_back(Send{m.asker, bid});
+  }
+  if (announced.insert(m.task)) learn(m);
+}
+
+// After the bids: the map sees the task, one agent's posterior is made anew.
+void Node::State::learn(const Announce& m) {
+  ++heard;
+  if (map.learn(m.place)) {
+    fill_from_log();
+    map.close_full_log();
+  } else if (heard % kPopulationEvery == 0) {
+    refresh_population();
+  }
+  if (const auto at = map.last_logged()) logged_at[m.task] = *at;
+  else logged_at.clear();
+  if (members.empty()) return;
+  auto next = members.upper_bound(refreshed);
+  for (size_t i = 0; i <= members.size(); ++i, ++next) {
+    if (next == members.end()) next = members.begin();
+    if (next->second.hosted) {
+      next->second.trail.refresh(population);
+      refreshed = next->first;
+      return;
+    }
+  }
+}
+
+void Node::State::refresh_population() {
+  std::vector<const Trail*> trails;
+  for (const auto& [id, member] : members) {
+    if (member.hosted) trails.push_back(&member.trail);
+  }
+  update_population(population, trails);
+}
+
+// The landmarks are new ones: every trail is made from the log, under them.
+void Node::State::fill_from_log() {
+  std::vector<std::pair<AgentId, std::pair<Features, double>>> known;
+  for (const auto& logged : map.log()) {
+    if (logged.agent != 0) known.push_back({logged.agent, {map.features(LandmarkMap::place_of(logged)), static_cast<double>(logged.score)}});
+  }
+  for (auto& [id, member] : members) member.trail.restart(map);
+  for (const auto& [id, deposit] : known) {
+    if (const auto at = members.find(id); at != members.end()) at->second.trail.add(deposit.first, deposit.second);
+  }
+  for (int round = 0; round < 4; ++round) {
+    for (auto& [id, member] : members) member.trail.refresh(population);
+    refresh_population();
+  }
+  for (auto& [id, member] : members) member.trail.refresh(population);
+}
+
+void Node::State::received(const Bid& m, const Now&) {
+  const auto at = asked.find(m.task);
+  if (at == asked.end() || !at->second.open || at->second.round != m.round) return;
+  if (!std::isfinite(m.index) || m.agent == 0 || at->second.bids.size() >= kBidsMax) return;
+  at->second.bids.push_back(m);
+}
+
+void Node::State::close(const BidsClosed& e, const Now&) {
+  const auto at = asked.find(e.task);
+  if (at == asked.end() || !at->second.open) return;
+  Asked& ask = at->second;
+  ask.open = false;
+  auto& bids = ask.bids;
+  // Ascending agent; of several bids for one agent the first that came.
+  std::stable_sort(bids.begin(), bids.end(), [](const Bid& a, const Bid& b) { return a.agent < b.agent; });
+  bids.erase(std::unique(bids.begin(), bids.end(), [](const Bid& a, const Bid& b) { return a.agent == b.agent; }), bids.end());
+  Explain explain;
+  explain.task = e.task;
+  if (bids.empty()) {
+    explain.reason = "no_bid";
+    effects.emplace_back(std::move(explain));
+    return;
+  }
+  std::vector<const Bid*> best;
+  double most_mean = bids[0].mean, most_reading = bids[0].mean + bids[0].recent;
+  for (const Bid& bid : bids) {
+    if (best.empty() || bid.index > best[0]->index) best.clear();
+    if (best.empty() || bid.index == best[0]->index) best.push_back(&bid);
+    most_mean = std::max(most_mean, bid.mean);
+    most_reading = std::max(most_reading, bid.mean + bid.recent);
+  }
+  RngStream rng(options.seed, e.task, ask.round, kStreamTie);
+  const Bid& winner = *best[best.size() > 1 ? rng.below(best.size()) : 0];
+  explain.winner = winner.agent;
+  explain.reason = bids.size() == 1                              ? "only_bid"
+                   : winner.n < 1                                ? "newcomer"
+                   : winner.mean >= most_mean                    ? "best_mean"
+                   : winner.mean + winner.recent >= most_reading ? "recent"
+                                                                 : "bonus";
+  const Assign assign{e.task, options.id, winner.agent, ask.place, ask.round};
+  const NodeId host = winner.node;
+  explain.bids = std::move(bids);
+  bids.clear();
+  effects.emplace_back(std::move(explain));
+  effects.emplace_back(Send{host, assign});
+}
+
+void Node::State::received(const Assign& m, const Now&) {
+  const auto at = members.find(m.agent);
+  if (at == members.end() || !at->second.hosted) return;
+  for (const float x : m.place) {
+    if (!std::isfinite(x)) return;
+  }
+  at->second.trail.end(m.task);  // assigned once more: it counts once
+  at->second.trail.begin(m.task, m.place, map.features(m.place));
+  effects.emplace_back(Work{m.task, m.asker, m.agent});
+}
+
+void Node::State::withdrawn(const TaskWithdrawn& e) {
+  for (auto& [id, member] : members) member.trail.end(e.task);
+}
+
+void Node::State::received(const Outcome& m, const Now& now) {
+  const auto at = members.find(m.agent);
+  if (at == members.end()) return;
+  Member& member = at->second;
+  member.trail.end(m.task);
+  const bool finite = std::all_of(m.place.begin(), m.place.end(), [](float x) { return std::isfinite(x); });
+  if (!finite || !(m.score >= 0 && m.score <= 1)) return;
+  if (!outcomes.insert({m.task, m.agent})) return;
+  const Features features = map.features(m.place);
+  const auto nearest = map.nearest(m.place);
+  const double predicted = member.trail.read(features, now.task_time).mean;
+  member.trail.deposit(features, map.similarity(m.place), nearest ? static_cast<int>(*nearest) : -1, m.score, now.task_time, population);
+  if (const auto logged = logged_at.find(m.task); logged != logged_at.end() && logged->second < map.log().size()) {
+    map.log()[logged->second].agent = m.agent;
+    map.log()[logged->second].score = static_cast<float>(m.score);
+    logged_at.erase(logged);
+  }
+  effects.emplace_back(Deposited{m.task, m.agent, predicted, m.score});
+}
+
+std::vector<Node::TrailView> Node::trails() const {
+  std::vector<TrailView> out;
+  for (const auto& [id, member] : state_->members) {
+    if (!member.hosted) continue;
+    TrailView view{id, member.name, member.trail.n(), member.trail.weights()[0], {}};
+    for (size_t slot = 0; slot < kLandmarks; ++slot) {
+      if (state_->map.there(slot)) view.at_landmark.push_back(member.trail.weights()[0] + member.trail.weights()[slot + 1]);
+    }
+    out.push_back(std::move(view));
+  }
+  return out;
+}
+
+size_t Node::landmarks() const { return state_->map.count(); }
+std::optional<size_t> Node::landmark_of(const Place& place) const { return state_->map.nearest(place); }
+
+}  // namespace colony::swarm

@@ -1,0 +1,83 @@
+// An agent's trail: a small Bayesian regression of its outcomes on where in task space they were,
+// a recent record, and change detectors. Rule B of swarm_algorithms part 1.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "swarm/landmark.h"
+
+namespace colony::swarm {
+
+using Weights = std::array<double, kFeatures>;
+using Square = std::array<double, static_cast<size_t>(kFeatures) * kFeatures>;  // row by row, symmetric
+
+// What the agents of a node share: prior mean and strengths (1.4).
+struct Population {
+  Weights theta{0.5};
+  double tau_base = 0.02, tau_place = 0.02;
+  double tau(size_t j) const { return j == 0 ? tau_base : tau_place; }
+};
+
+struct Reading {
+  double mean = 0;       // φ·w
+  double recent = 0;     // o
+  double deviation = 0;  // √(φᵀPφ + v_o), as if what is under way had been deposited
+};
+
+class Trail {
+ public:
+  Trail() { refresh({}); }
+
+  Reading read(const Features& features, uint64_t task_time) const;
+  // One checked outcome. `similarity`: of the place with each landmark, `nearest` the slot (or -1),
+  // for the change detector. True when it raised an alarm.
+  bool deposit(const Features& features, const std::array<double, kLandmarks>& similarity, int nearest,
+               double score, uint64_t task_time, const Population& population);
+  // P and w anew from S, b and the population: (S/σ² + Λ)⁻¹ by Cholesky.
+  void refresh(const Population& population);
+
+  // Tasks under way narrow the deviation without moving the mean; undone when they end.
+  void begin(TaskId task, const Place& place, const Features& features);
+  bool end(TaskId task);   // false: it was not under way
+  size_t under_way() const { return pending_.size(); }
+  // After the landmarks moved: S, b from nothing (fill with add()), detectors at rest, features of
+  // what is under way anew.
+  void restart(const LandmarkMap& map);
+  void add(const Features& features, double score);
+
+  double n() const { return n_; }
+  const Weights& weights() const { return w_; }
+  double variance(size_t j) const { return p_[j * kFeatures + j]; }
+  double evidence(size_t j) const { return s_[j * kFeatures + j]; }
+
+ private:
+  friend struct NodeBytes;
+  struct Pending {
+    TaskId task = 0;
+    Place place{};
+    Features features;
+  };
+  struct Detector {
+    double down = 0, up = 0, fast_mean = 0, fast_n = 0;
+  };
+  bool detect(const Features& features, const std::array<double, kLandmarks>& similarity, size_t slot,
+              double mean, double score, const Population& population);
+  void narrow();  // pv_ from p_ and what is under way
+
+  Square s_{};   // Σ φφᵀ
+  Weights b_{};  // Σ φ r
+  double n_ = 0;
+  Square p_{}, pv_{};  // posterior covariance; the same with what is under way
+  Weights w_{};        // posterior mean
+  double recent_n_ = 0, recent_sum_ = 0;
+  uint64_t recent_at_ = 0;
+  std::array<Detector, kLandmarks> detectors_{};
+  std::vector<Pending> pending_;
+};
+
+// One step of empirical Bayes over the trails of a node (1.4).
+void update_population(Population& population, const std::vector<const Trail*>& trails);
+
+}  // namespace colony::swarm
