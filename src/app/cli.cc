@@ -1,0 +1,261 @@
+#include "app/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+#include "app/commands/agents.h"
+#include "app/commands/bench.h"
+#include "app/commands/chat.h"
+#include "app/commands/doctor.h"
+#include "app/commands/eval.h"
+#include "app/commands/generate.h"
+#include "app/commands/models.h"
+#include "app/commands/run.h"
+#include "app/commands/text.h"
+#include "app/console.h"
+#include "app/session.h"
+#include "base/byte_ledger.h"
+
+namespace colony::app {
+namespace {
+
+constexpr const char* kVersion = "colony 0.1.0";
+
+void add_model(CLI::App& verb, ModelOptions& o) {
+  verb.add_option("--model", o.model, "folder, .gguf file or hub id (default: the starter model)");
+  verb.add_option("--dtype", o.dtype, "weights as auto, f32, bf16 or int8")->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
+  verb.add_option("--adapter", o.adapter, "PEFT folder");
+  verb.add_option("--threads", o.threads, "threads (default: all of the machine)")->check(CLI::Range(1, 1024));
+  verb.add_option("--batch", o.batch, "rows computed at once")->check(CLI::Range(1, 512));
+  verb.add_option("--memory", o.memory, "ceiling for weights, caches and scratch, as 2GiB (default: 70 % of the machine's)");
+}
+
+void add_sampling(CLI::App& verb, SamplingOptions& o) {
+  verb.add_option("--max-tokens", o.max_tokens, "most tokens of an answer")->check(CLI::Range(1, 1'000'000'000));
+  verb.add_flag("--greedy", o.greedy, "the likeliest token each time (default unless a sampling option is given)");
+  verb.add_flag("--ignore-eos", o.ignore_eos, "go on past the end-of-sequence token");
+  verb.add_option("--temperature", o.temperature, "0 is greedy")->check(CLI::Range(0.0, 1e6));
+  verb.add_option("--top-k", o.top_k, "keep the k likeliest; 0 keeps all")->check(CLI::Range(0, 1'000'000'000));
+  verb.add_option("--top-p", o.top_p, "keep the likeliest that sum to p")->check(CLI::Range(0.0, 1.0));
+  verb.add_option("--min-p", o.min_p, "drop what is less likely than p times the likeliest")->check(CLI::Range(0.0, 1.0));
+  verb.add_option("--repetition-penalty", o.repetition_penalty, "above 1: tokens already there get less likely")->check(CLI::Range(1e-6, 1e6));
+  verb.add_option("--seed", o.seed, "the same seed gives the same tokens");
+  verb.add_option("--stop", o.stop, "the text ends before this; may be given again")->allow_extra_args(false);
+}
+
+}  // namespace
+
+int run_cli(int argc, char** argv) {
+  CLI::App cli{"Colony: a swarm of Hugging Face language models in one program"};
+  cli.set_version_flag("--version", kVersion);
+  cli.footer("Every verb explains itself: colony run --help");
+  cli.require_subcommand(0, 1);
+  cli.failure_message(CLI::FailureMessage::simple);
+  std::function<Result<int>()> chosen;
+  bool json = false;
+  std::string home, name, agents;
+
+  const auto verb = [&](CLI::App& parent, const char* word, const char* what, const char* example) -> CLI::App& {
+    CLI::App& made = *parent.add_subcommand(word, what);
+    made.footer(std::string("Example:\n  ") + example);
+    return made;
+  };
+  const auto add_json = [&](CLI::App& v) { v.add_flag("--json", json, "one JSON object a line on standard output"); };
+  const auto add_home = [&](CLI::App& v) { v.add_option("--home", home, "the colony's home (default: COLONY_HOME or ~/.local/share/colony)"); };
+
+  // ---- run, runs ----
+  RunOptions run;
+  {
+    CLI::App& v = verb(cli, "run", "send a stream of tasks through the colony", "colony run examples/mixed.jsonl --out results.jsonl");
+    v.add_option("TASKS", run.file, "task lines; - is standard input");
+    v.add_option("--out", run.out, "result lines (default: in the run's folder under home)");
+    v.add_option("--resume", run.resume, "go on with this run, or with the last");
+    v.add_option("--agents", run.agents, "folder of agents (default: ./agents)");
+    v.add_option("--only", run.only, "only these agents")->expected(1, 1000);
+    v.add_option("--nodes", run.nodes, "swarm nodes in this process")->check(CLI::Range(1, 64));
+    v.add_option("--seed", run.seed, "the same seed gives the same run");
+    v.add_flag("--shuffle", run.shuffle, "tasks in an order drawn from the seed");
+    v.add_flag("--raw", run.raw, "prompts as they are, without the chat template");
+    v.add_option("--budget-tokens", run.budget_tokens, "tokens of prompts and answers that the whole run may use");
+    v.add_option("--deadline", run.deadline_seconds, "seconds after which the run ends")->check(CLI::PositiveNumber);
+    v.add_option("--max-tokens", run.max_tokens, "most tokens of an answer")->check(CLI::Range(1, 1'000'000'000));
+    add_model(v, run.model);
+    add_home(v);
+    add_json(v);
+    v.callback([&] {
+      if (run.file.empty() == run.resume.empty()) throw CLI::ValidationError("run", "give TASKS, or --resume RUN");
+      run.home = home;
+      run.json = json;
+      chosen = [&] { return run_run(run); };
+    });
+    CLI::App& l = verb(cli, "runs", "list the runs so far, oldest first", "colony runs");
+    add_home(l);
+    add_json(l);
+    l.callback([&] { chosen = [&] { return run_runs(home, json); }; });
+  }
+
+  // ---- the model verbs ----
+  LinesOptions lines;
+  lines.sampling.logprobs = -1;
+  const auto add_lines = [&](const char* word, const char* what, const char* example, Result<int> (*call)(const LinesOptions&)) -> CLI::App& {
+    CLI::App& v = verb(cli, word, what, example);
+    v.add_option("FILE", lines.file, "JSON lines; - is standard input")->required();
+    v.add_flag("--chat", lines.chat, "wrap each prompt as one user message");
+    add_model(v, lines.model);
+    add_sampling(v, lines.sampling);
+    add_json(v);
+    v.callback([&, call] {
+      lines.json = json;
+      chosen = [&, call] { return call(lines); };
+    });
+    return v;
+  };
+  add_lines("generate", "continue prompts, messages or token ids", "echo '{\"prompt\":\"What is a swarm?\"}' | colony generate - --chat", run_generate)
+      .add_option("--logprobs", lines.sampling.logprobs, "log-probabilities of the tokens, and of the N best")->check(CLI::Range(0, 1000));
+  add_lines("score", "log-probability of a completion after a prompt", "echo '{\"prompt\":\"1 2 3\",\"completion\":\" 4\"}' | colony score -", run_score);
+  {
+    CLI::App& v = add_lines("logits", "logits of every position, as raw little-endian f32", "echo '{\"ids\":[1,2,3]}' | colony logits - --out logits.f32", run_logits);
+    v.add_option("--out", lines.out, "the raw file")->required();
+  }
+  TextOptions text;
+  const auto add_text = [&](const char* word, const char* what, const char* example, Result<int> (*call)(const TextOptions&)) {
+    CLI::App& v = verb(cli, word, what, example);
+    v.add_option("FILE", text.file, "JSON lines; - is standard input")->required();
+    v.add_option("--model", text.model, "folder, .gguf file or hub id (default: the starter model)");
+    add_json(v);
+    v.callback([&, call] {
+      text.json = json;
+      chosen = [&, call] { return call(text); };
+    });
+  };
+  add_text("tokenize", "token ids of texts", "echo '{\"text\":\"Hello\"}' | colony tokenize - --json", run_tokenize);
+  add_text("render", "messages through the model's chat template", "echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' | colony render -", run_render);
+  EvalOptions eval;
+  {
+    CLI::App& v = verb(cli, "eval", "how well a model, or one agent, does on checked tasks", "colony eval examples/mixed.jsonl --agent generalist");
+    v.add_option("TASKS", eval.file, "task lines; - is standard input")->required();
+    v.add_option("--agent", eval.agent, "this agent (default: the base model with the template's default)");
+    v.add_option("--agents", eval.agents, "folder of agents (default: ./agents)");
+    v.add_flag("--raw", eval.raw, "prompts as they are, without the chat template");
+    add_model(v, eval.model);
+    add_sampling(v, eval.sampling);
+    add_json(v);
+    v.callback([&] {
+      eval.json = json;
+      chosen = [&] { return run_eval(eval); };
+    });
+  }
+  ChatOptions chat;
+  {
+    CLI::App& v = verb(cli, "chat", "talk with a model", "colony chat --temperature 0.7");
+    v.add_option("--system", chat.system, "system message (default: the template's)");
+    add_model(v, chat.model);
+    add_sampling(v, chat.sampling);
+    v.callback([&] { chosen = [&] { return run_chat(chat); }; });
+  }
+
+  // ---- models ----
+  {
+    CLI::App& v = verb(cli, "ls", "list the models on this machine", "colony ls");
+    add_json(v);
+    v.callback([&] { chosen = [&] { return run_ls(json); }; });
+  }
+  {
+    CLI::App& v = verb(cli, "show", "what a model is", "colony show org/name");
+    v.add_option("MODEL", name, "folder, .gguf file or hub id (default: the starter model)");
+    add_json(v);
+    v.callback([&] { chosen = [&] { return run_show(name, json); }; });
+  }
+  {
+    CLI::App& v = verb(cli, "pull", "fetch a model from the hub", "colony pull HuggingFaceTB/SmolLM2-135M-Instruct");
+    v.add_option("MODEL", name, "org/name or org/name@revision")->required();
+    v.callback([&] { chosen = [&] { return run_pull(name); }; });
+  }
+
+  // ---- agents ----
+  std::vector<std::string> names;
+  {
+    CLI::App& group = verb(cli, "agents", "list, show, check and make agents", "colony agents ls");
+    group.require_subcommand(1);
+    const auto add_agents = [&](CLI::App& v) { v.add_option("--agents", agents, "folder of agents (default: ./agents)"); };
+    CLI::App& ls = verb(group, "ls", "list the agents", "colony agents ls");
+    add_agents(ls);
+    add_json(ls);
+    ls.callback([&] { chosen = [&] { return run_agents_ls(agents, json); }; });
+    CLI::App& show = verb(group, "show", "what an agent is", "colony agents show generalist");
+    show.add_option("NAME", name, "the agent")->required();
+    add_agents(show);
+    add_json(show);
+    show.callback([&] { chosen = [&] { return run_agents_show(agents, name, json); }; });
+    CLI::App& check = verb(group, "check", "load agents and verify what they require", "colony agents check");
+    check.add_option("NAME", names, "these agents (default: all)");
+    add_agents(check);
+    add_json(check);
+    check.callback([&] { chosen = [&] { return run_agents_check(agents, names, json); }; });
+    CLI::App& make = verb(group, "new", "make the folder of a new agent", "colony agents new tickets");
+    make.add_option("NAME", name, "a-z, 0-9, - and _")->required();
+    add_agents(make);
+    make.callback([&] { chosen = [&] { return run_agents_new(agents, name); }; });
+  }
+
+  // ---- doctor, bench ----
+  ModelOptions bench_model;
+  BenchOptions bench;
+  bool no_peers = false;
+  {
+    CLI::App& v = verb(cli, "doctor", "whether this machine can run the colony", "colony doctor");
+    v.add_option("--model", name, "folder, .gguf file or hub id (default: the starter model)");
+    v.add_option("--agents", agents, "folder of agents (default: ./agents)");
+    add_home(v);
+    add_json(v);
+    v.callback([&] { chosen = [&] { return run_doctor(home, name, agents, json); }; });
+    CLI::App& b = verb(cli, "bench", "measure the engine beside its peers", "colony bench engine");
+    b.add_option("NAME", bench.name, "engine")->required();
+    b.add_option("--rounds", bench.rounds, "rounds, at least 3")->check(CLI::Range(3, 1000));
+    b.add_flag("--no-peers", no_peers, "measure ours alone");
+    add_model(b, bench_model);
+    add_json(b);
+    b.callback([&] {
+      chosen = [&]() -> Result<int> {
+        bench.json = json;
+        bench.peers = !no_peers;
+        bench.dtype = bench_model.dtype;
+        bench.threads = bench_model.threads;
+        if (!bench_model.memory.empty()) {
+          ASSIGN_OR_RETURN(bench.memory_bytes, parse_bytes(bench_model.memory));
+        }
+        ASSIGN_OR_RETURN(bench.model, find_model(bench_model.model));
+        RETURN_IF_ERROR(run_bench(bench));
+        return kDone;
+      };
+    });
+  }
+
+  try {
+    cli.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return cli.exit(help);
+  } catch (const CLI::CallForVersion& version) {
+    return cli.exit(version);
+  } catch (const CLI::ParseError& problem) {
+    std::fprintf(stderr, "colony: %s\n", problem.what());
+    std::string words = "colony";
+    const CLI::App* at = &cli;
+    while (!at->get_subcommands().empty()) {
+      at = at->get_subcommands().front();
+      words += " " + at->get_name();
+    }
+    std::fprintf(stderr, "Try: %s --help\n", words.c_str());
+    return kUsage;
+  }
+  if (!chosen) {
+    std::fputs(cli.help().c_str(), stdout);
+    return kDone;
+  }
+  const Result<int> status = chosen();
+  if (status) return *status;
+  complain(status.error());
+  return interrupted() ? kInterrupted : kSomeBad;
+}
+
+}  // namespace colony::app

@@ -1,0 +1,28 @@
+// The end of a run: the summary object of conventions 2b out of its result lines, and its tables.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+
+namespace colony::app {
+
+struct RunTotals {
+  std::string run, ledger;
+  int64_t tasks = 0;       // of the whole run
+  double seconds = 0;      // of this process
+  uint64_t tokens_here = 0;       // prompt and completion tokens, this process
+  int64_t tasks_here = 0;         // made final by this process
+  uint64_t peak_bytes = 0;
+};
+
+// `results`: (index, result line), ascending. first_tenth and last_tenth are mean successes over the
+// first and the last tenth of the scored tasks in order; null when fewer than ten are scored.
+Json make_summary(const RunTotals& totals, const std::vector<std::pair<int64_t, Json>>& results);
+
+// The tables a person reads.
+std::string report(const Json& summary);
+
+}  // namespace colony::app

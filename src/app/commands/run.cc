@@ -1,0 +1,290 @@
+#include "app/commands/run.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+#include <set>
+
+#include "agent/colony.h"
+#include "app/commands/agents.h"
+#include "app/commands/doctor.h"
+#include "app/commands/report.h"
+#include "app/commands/tasks.h"
+#include "app/console.h"
+#include "app/input_lines.h"
+#include "app/session.h"
+#include "base/file.h"
+#include "base/rng.h"
+#include "store/ledger.h"
+
+namespace colony::app {
+namespace fs = std::filesystem;
+namespace {
+
+// What a run needs to go on, as the ledger keeps it. No prompt is in it.
+Json to_json(const RunOptions& o, const CheckedTasks& tasks, const std::string& model_hash) {
+  return {{"file", o.file},
+          {"content_hash", tasks.file.content_hash},
+          {"out", o.out},
+          {"agents", o.agents},
+          {"only", o.only},
+          {"model", o.model.model},
+          {"model_hash", model_hash},
+          {"dtype", o.model.dtype},
+          {"memory", o.model.memory},
+          {"threads", o.model.threads},
+          {"batch", o.model.batch},
+          {"max_tokens", o.max_tokens},
+          {"nodes", o.nodes},
+          {"seed", o.seed},
+          {"shuffle", o.shuffle},
+          {"raw", o.raw},
+          {"budget_tokens", o.budget_tokens ? Json(*o.budget_tokens) : Json()},
+          {"deadline", o.deadline_seconds ? Json(*o.deadline_seconds) : Json()}};
+}
+
+// The options of an earlier run; --home, --json and --threads stay this call's.
+Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
+  RunOptions o = asked;
+  const auto text = [&](const char* key, std::string& into) -> Status {
+    ASSIGN_OR_RETURN(const auto value, get_string(j, key, "the run's options"));
+    into = value.value_or("");
+    return {};
+  };
+  const auto number = [&](const char* key, auto& into) -> Status {
+    ASSIGN_OR_RETURN(const auto value, get_int(j, key, "the run's options"));
+    if (value) into = static_cast<std::remove_reference_t<decltype(into)>>(*value);
+    return {};
+  };
+  RETURN_IF_ERROR(text("file", o.file));
+  RETURN_IF_ERROR(text("out", o.out));
+  RETURN_IF_ERROR(text("agents", o.agents));
+  RETURN_IF_ERROR(text("model", o.model.model));
+  RETURN_IF_ERROR(text("dtype", o.model.dtype));
+  RETURN_IF_ERROR(text("memory", o.model.memory));
+  RETURN_IF_ERROR(number("batch", o.model.batch));
+  RETURN_IF_ERROR(number("max_tokens", o.max_tokens));
+  RETURN_IF_ERROR(number("nodes", o.nodes));
+  ASSIGN_OR_RETURN(const auto shuffle, get_bool(j, "shuffle", "the run's options"));
+  ASSIGN_OR_RETURN(const auto raw, get_bool(j, "raw", "the run's options"));
+  ASSIGN_OR_RETURN(const auto deadline, get_number(j, "deadline", "the run's options"));
+  o.shuffle = shuffle.value_or(false);
+  o.raw = raw.value_or(false);
+  o.deadline_seconds = deadline;
+  if (j.contains("seed") && j["seed"].is_number_unsigned()) o.seed = j["seed"].get<uint64_t>();
+  else RETURN_IF_ERROR(number("seed", o.seed));
+  if (j.contains("budget_tokens") && j["budget_tokens"].is_number_integer()) o.budget_tokens = j["budget_tokens"].get<uint64_t>();
+  o.only.clear();
+  if (j.contains("only") && j["only"].is_array()) {
+    for (const auto& name : j["only"]) o.only.push_back(name.is_string() ? name.get<std::string>() : "");
+  }
+  return o;
+}
+
+// The order in which tasks enter: as in the file, or drawn from the seed.
+std::vector<size_t> order_of(size_t tasks, bool shuffle, uint64_t seed) {
+  std::vector<size_t> order(tasks);
+  std::iota(order.begin(), order.end(), size_t{0});
+  if (!shuffle) return order;
+  RngStream rng(seed, 0, 0, 100);
+  for (size_t i = tasks; i > 1; --i) std::swap(order[i - 1], order[rng.below(i)]);
+  return order;
+}
+
+Status write_results(const fs::path& out, const std::vector<std::pair<int64_t, Json>>& results) {
+  std::string bytes;
+  for (const auto& [index, line] : results) bytes += to_line(line) + "\n";
+  std::error_code ignored;
+  if (out.has_parent_path()) fs::create_directories(out.parent_path(), ignored);
+  return write_file(out, bytes);
+}
+
+struct Opened {
+  std::unique_ptr<store::Ledger> ledger;
+  store::RunInfo info;
+  CheckedTasks tasks;
+  RunOptions options;
+  std::vector<std::pair<int64_t, Json>> before;  // final already
+  std::string model_hash;                        // as the ledger has it; "" for a new run
+};
+
+// An earlier run: its options, its tasks (the same bytes), what is final.
+Result<Opened> reopen(const RunOptions& asked, std::unique_ptr<store::Ledger> ledger) {
+  Opened o;
+  ASSIGN_OR_RETURN(o.info, ledger->find_run(asked.resume));
+  ASSIGN_OR_RETURN(o.options, from_json(o.info.options, asked));
+  ASSIGN_OR_RETURN(o.tasks, read_checked_tasks(o.options.file));
+  const std::string& hash = o.tasks.file.content_hash;
+  if (!o.info.options.contains("content_hash") || o.info.options["content_hash"] != hash) {
+    return invalid("{}: the file is not what {} was started with (SHA-256 {}, expected {}); start a new run", o.options.file,
+                   o.info.run, hash.substr(0, 12), to_line(o.info.options.value("content_hash", Json())).substr(1, 12));
+  }
+  o.model_hash = o.info.options.value("model_hash", std::string());
+  ASSIGN_OR_RETURN(o.before, ledger->results(o.info.run));
+  o.ledger = std::move(ledger);
+  return o;
+}
+
+std::string describe(const agent::ColonyProgress& p, double seconds) {
+  std::string out;
+  if (seconds > 0) {
+    out = fmt::format("{:.1f} tasks/s  {:.0f} tok/s", static_cast<double>(p.final) / seconds, static_cast<double>(p.tokens) / seconds);
+  }
+  if (p.scored > 0) out += fmt::format("  success {:.0f} %", 100 * p.score_sum / static_cast<double>(p.scored));
+  if (p.failed > 0) out += fmt::format("  {} failed", p.failed);
+  return out;
+}
+
+}  // namespace
+
+Result<int> run_run(RunOptions options) {
+  const fs::path home = find_home(options.home);
+  const SystemClock clock;
+  const bool resumed = !options.resume.empty();
+  if (options.nodes < 1 || options.nodes > 64) return invalid("--nodes is {}, expected 1 to 64", options.nodes);
+  if (options.max_tokens < 1) return invalid("--max-tokens is {}, expected 1 or more", options.max_tokens);
+
+  Opened opened;
+  if (resumed) {
+    ASSIGN_OR_RETURN(auto ledger, store::Ledger::open(home));
+    ASSIGN_OR_RETURN(opened, reopen(options, std::move(ledger)));
+    options = opened.options;
+  } else {
+    // Standard input cannot be read twice: it is kept, so that the run can go on.
+    std::string bytes;
+    if (options.file == "-") {
+      ASSIGN_OR_RETURN(bytes, read_file_or_input("-"));
+      std::error_code problem;
+      fs::create_directories(home / "inputs", problem);
+      if (problem) return unavailable("{}: {}", (home / "inputs").string(), problem.message());
+      const fs::path kept = home / "inputs" / fmt::format("{}.jsonl", clock.unix_ms());
+      RETURN_IF_ERROR(write_file(kept, bytes));
+      options.file = kept.string();
+    }
+    std::error_code problem;
+    options.file = fs::absolute(options.file, problem).string();
+    ASSIGN_OR_RETURN(opened.tasks, read_checked_tasks(options.file));
+  }
+  ASSIGN_OR_RETURN(const auto agents_folder, find_agents(options.agents));
+  ASSIGN_OR_RETURN(auto agents, agent::AgentDirectory::open(agents_folder, options.only));
+  for (const auto& [name, reason] : agents.problems()) note("agent {}: {}", name, reason);
+  ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
+  const std::string model_hash = session->snapshot->model->content_hash();
+  if (resumed && opened.model_hash != model_hash) {
+    return invalid("{} was run with another model ({}…, this one is {}…)", opened.info.run, opened.model_hash.substr(0, 12), model_hash.substr(0, 12));
+  }
+  if (!resumed) {
+    options.agents = fs::absolute(agents_folder).string();
+    ASSIGN_OR_RETURN(opened.ledger, store::Ledger::open(home));
+    if (!options.out.empty()) options.out = fs::absolute(options.out).string();
+    ASSIGN_OR_RETURN(opened.info, opened.ledger->begin_run(to_json(options, opened.tasks, model_hash),
+                                                           static_cast<int64_t>(opened.tasks.file.tasks.size()), clock.unix_ms()));
+  }
+  store::Ledger& ledger = *opened.ledger;
+  const std::string& run = opened.info.run;
+  const fs::path out = options.out.empty() ? home / "runs" / run / "results.jsonl" : fs::path(options.out);
+  RETURN_IF_ERROR(ledger.remember_agents(agents.agents(), clock.unix_ms()));
+  ASSIGN_OR_RETURN(const auto saved, ledger.trails(model_hash, options.nodes));
+
+  const size_t count = opened.tasks.file.tasks.size();
+  std::set<int64_t> final_before;
+  uint64_t spent = 0;
+  for (const auto& [index, line] : opened.before) {
+    final_before.insert(index);
+    for (const char* key : {"prompt_tokens", "completion_tokens"}) {
+      if (line.contains(key) && line[key].is_number_integer()) spent += line[key].get<uint64_t>();
+    }
+  }
+  agent::ColonyOptions colony_options;
+  colony_options.nodes = options.nodes;
+  colony_options.in_flight = options.model.batch;
+  colony_options.seed = options.seed;
+  colony_options.run_id = opened.info.run_id;
+  colony_options.max_tokens = options.max_tokens;
+  colony_options.home = home;
+  colony_options.raw = options.raw;
+  colony_options.metrics = &session->metrics;
+  if (options.budget_tokens) {
+    colony_options.budget = std::make_shared<Budget>(*options.budget_tokens > spent ? *options.budget_tokens - spent : 0);
+  }
+  if (options.deadline_seconds) {
+    colony_options.deadline = session->clock.now() + std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(*options.deadline_seconds));
+  }
+  ASSIGN_OR_RETURN(const auto log, ledger.run_log(opened.info));
+  ASSIGN_OR_RETURN(const auto colony, agent::Colony::create(colony_options, *session->engine, agents, *log, session->clock, saved));
+  for (const auto& [name, reason] : colony->refused()) note("agent {} does not take part: {}", name, reason);
+  const auto order = order_of(count, options.shuffle, options.seed);
+  for (size_t i = 0; i < count; ++i) {
+    if (final_before.contains(static_cast<int64_t>(i))) continue;
+    colony->add(static_cast<int64_t>(i), opened.tasks.file.tasks[order[i]], opened.tasks.checks[order[i]]);
+  }
+  note("{} {}: {} tasks{}, {} agents, {} node{}, seed {}", resumed ? "going on with" : "run", run, count,
+       final_before.empty() ? "" : fmt::format(" ({} final already)", final_before.size()), agents.agents().size(), options.nodes,
+       options.nodes == 1 ? "" : "s", options.seed);
+
+  catch_interrupts();
+  Progress progress(run, session->clock);
+  const double start = session->clock.seconds();
+  while (!colony->done() && !interrupted()) {
+    auto rows = colony->step();
+    if (!rows) {
+      progress.clear();
+      return std::move(rows).error().in(fmt::format("{} stopped; go on with: colony run --resume {}", run, run));
+    }
+    const auto& p = colony->progress();
+    progress.show(p.final + static_cast<int64_t>(final_before.size()), static_cast<int64_t>(count), describe(p, session->clock.seconds() - start));
+  }
+  progress.clear();
+
+  ASSIGN_OR_RETURN(const auto results, ledger.results(run));
+  RunTotals totals;
+  totals.run = run;
+  totals.ledger = ledger.path().string();
+  totals.tasks = static_cast<int64_t>(count);
+  totals.seconds = session->clock.seconds() - start;
+  totals.tasks_here = colony->progress().final;
+  totals.tokens_here = colony->progress().tokens;
+  totals.peak_bytes = peak_resident_bytes();
+  const Json summary = make_summary(totals, results);
+  RETURN_IF_ERROR(write_results(out, results));
+  if (colony->done()) {
+    RETURN_IF_ERROR(ledger.finish_run(run, summary));
+    RETURN_IF_ERROR(ledger.add_metrics(run, session->metrics.all()));
+  }
+  if (options.json) {
+    print_line(to_line(summary));
+  } else {
+    std::fputs(report(summary).c_str(), stdout);
+    std::printf("results %s\nledger  %s\n", out.c_str(), totals.ledger.c_str());
+    std::fflush(stdout);
+  }
+  if (!colony->done()) {
+    note("interrupted; go on with: colony run --resume {}{}", run, options.home.empty() ? "" : " --home " + options.home);
+    return kInterrupted;
+  }
+  const size_t bad = opened.tasks.file.problems.size();
+  const auto failed = summary["failed"].get<int64_t>();
+  if (bad > 0) note("{} line{} of the task file {} left out (named above)", bad, bad == 1 ? "" : "s", bad == 1 ? "was" : "were");
+  if (failed > 0) note("{} task{} ended without an answer (\"error\" in the results)", failed, failed == 1 ? "" : "s");
+  return bad > 0 || failed > 0 ? kSomeBad : kDone;
+}
+
+Result<int> run_runs(const std::string& home, bool json) {
+  ASSIGN_OR_RETURN(const auto ledger, store::Ledger::open(find_home(home)));
+  ASSIGN_OR_RETURN(const auto runs, ledger->runs());
+  std::vector<std::vector<std::string>> rows{{"RUN", "STARTED", "TASKS", "FINAL", "STATE"}};
+  for (const auto& r : runs) {
+    if (json) {
+      print_line(to_line({{"run", r.run}, {"started", r.started}, {"tasks", r.tasks}, {"final", r.final}, {"state", r.state}}));
+    } else {
+      rows.push_back({r.run, r.started, std::to_string(r.tasks), std::to_string(r.final), r.state});
+    }
+  }
+  if (!json) {
+    if (runs.empty()) note("no run yet");
+    else std::fputs(table(rows).c_str(), stdout);
+  }
+  return kDone;
+}
+
+}  // namespace colony::app

@@ -1,0 +1,33 @@
+// colony run, runs: a stream of tasks through the colony, its report, and going on after a stop.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/options.h"
+#include "base/result.h"
+
+namespace colony::app {
+
+struct RunOptions {
+  std::string file;              // task lines; "-" = standard input (kept in the run's folder)
+  std::string out;               // result lines; "" = HOME/runs/<run>/results.jsonl
+  std::string home;              // "" = COLONY_HOME or ~/.local/share/colony
+  std::string agents;            // folder; "" = found as find_agents says
+  std::vector<std::string> only; // these agents only
+  ModelOptions model;
+  int max_tokens = 256;
+  int nodes = 1;
+  uint64_t seed = 0;
+  bool shuffle = false;
+  bool raw = false;
+  std::optional<uint64_t> budget_tokens;
+  std::optional<double> deadline_seconds;
+  std::string resume;            // "" = a new run; "last" or a run's name
+  bool json = false;
+};
+
+Result<int> run_run(RunOptions options);
+Result<int> run_runs(const std::string& home, bool json);
+
+}  // namespace colony::app

@@ -1,0 +1,93 @@
+#include "app/console.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+
+namespace colony::app {
+namespace {
+
+std::atomic<bool> stop{false};
+
+extern "C" void on_signal(int number) {
+  stop.store(true);
+  std::signal(number, SIG_DFL);
+}
+
+// Letters on the screen: UTF-8 continuation bytes take no place.
+size_t width(const std::string& text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+}  // namespace
+
+void note_line(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
+void complain(const Error& error) { std::fprintf(stderr, "colony: %s\n", error.message.c_str()); }
+
+void print_line(const std::string& line) {
+  std::fwrite(line.data(), 1, line.size(), stdout);
+  std::fputc('\n', stdout);
+  std::fflush(stdout);
+}
+
+void catch_interrupts() {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+bool interrupted() { return stop.load(); }
+
+Progress::Progress(std::string what, const Clock& clock)
+    : what_(std::move(what)), clock_(clock), terminal_(::isatty(STDERR_FILENO) == 1) {}
+Progress::~Progress() { clear(); }
+
+void Progress::show(int64_t done, int64_t total, const std::string& detail) {
+  const double now = clock_.seconds();
+  if (now - last_ < (terminal_ ? 0.1 : 10.0) && done != total) return;
+  last_ = now;
+  if (!terminal_) {
+    note("{} {}/{}  {}", what_, done, total, detail);
+    return;
+  }
+  constexpr int kWidth = 24;
+  const int filled = total > 0 ? static_cast<int>(done * kWidth / total) : kWidth;
+  std::string bar;
+  for (int i = 0; i < kWidth; ++i) bar += i < filled ? "█" : "░";
+  std::fprintf(stderr, "\r\033[K%s %s %lld/%lld  %s", what_.c_str(), bar.c_str(), static_cast<long long>(done),
+               static_cast<long long>(total), detail.c_str());
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+void Progress::clear() {
+  if (shown_) std::fprintf(stderr, "\r\033[K");
+  shown_ = false;
+}
+
+std::string table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const std::string pad(widths[i] - width(row[i]), ' ');
+      line += (i > 0 ? "  " : "") + (i == 0 ? row[i] + pad : pad + row[i]);
+    }
+    while (line.ends_with(' ')) line.pop_back();
+    out += line + "\n";
+  }
+  return out;
+}
+
+std::string with_interval(double value, double low, double high) {
+  return fmt::format("{:.2f} [{:.2f}, {:.2f}]", value, low, high);
+}
+
+}  // namespace colony::app

@@ -1,0 +1,53 @@
+// What a person sees: notes and a progress bar on standard error, tables on standard output.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+namespace colony::app {
+
+// A line on standard error. Never prompts or answers.
+void note_line(const std::string& line);
+template <typename... Args>
+void note(fmt::format_string<Args...> format, Args&&... args) {
+  note_line(fmt::format(format, std::forward<Args>(args)...));
+}
+
+// "colony: <message>" on standard error.
+void complain(const Error& error);
+
+// One line and a flush on standard output.
+void print_line(const std::string& line);
+
+// From here on the first Ctrl-C (or SIGTERM) only sets a flag; the second ends the process.
+void catch_interrupts();
+bool interrupted();
+
+// A bar on a terminal, else a plain line now and then. Threads: one owner.
+class Progress {
+ public:
+  Progress(std::string what, const Clock& clock);
+  ~Progress();
+  // `detail`: what stands behind the count ("12.3 tasks/s").
+  void show(int64_t done, int64_t total, const std::string& detail);
+  // Removes the bar, so that something else can be written.
+  void clear();
+
+ private:
+  const std::string what_;
+  const Clock& clock_;
+  const bool terminal_;
+  bool shown_ = false;
+  double last_ = -1e9;
+};
+
+// Columns as wide as their widest cell, the first left-aligned, the others right-aligned.
+std::string table(const std::vector<std::vector<std::string>>& rows);
+
+// ".71 [.66, .75]".
+std::string with_interval(double value, double low, double high);
+
+}  // namespace colony::app

@@ -1,0 +1,47 @@
+// A model opened for one verb: ledger, threads, weights, and an engine over them.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/options.h"
+#include "base/byte_ledger.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "engine/engine.h"
+#include "tensor/thread_pool.h"
+
+namespace colony::app {
+
+// Memory this process may use: the machine's, or its control group's limit when that is less.
+uint64_t machine_memory_bytes();
+int machine_threads();
+
+struct Session {
+  ByteLedger ledger;
+  tensor::ThreadPool pool;
+  SystemClock clock;
+  Metrics metrics;
+  std::shared_ptr<const engine::Snapshot> snapshot;
+  std::unique_ptr<engine::Engine> engine;
+
+  // Loads the model and makes the engine; says on standard error what was loaded and how.
+  static Result<std::unique_ptr<Session>> open(const ModelOptions& options);
+
+  Session(uint64_t memory, int threads) : ledger(memory), pool(threads) {}
+};
+
+// The model's folder or file, from what --model says.
+Result<std::filesystem::path> find_model(const std::string& model);
+
+// A request to run, or why there is none.
+using Asked = Result<engine::Request>;
+
+// Runs `count` requests, made one by one through `make`, and hands each one's output (or error) to
+// `take` in ascending index, as soon as all before it are done. Interrupted: what runs is cancelled
+// and kInterrupted returned; else kSomeBad when any failed, or kDone.
+int run_all(engine::Engine& engine, size_t count, const std::function<Asked(size_t)>& make,
+            const std::function<void(size_t, Result<engine::Output>)>& take);
+
+}  // namespace colony::app

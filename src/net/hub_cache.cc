@@ -1,0 +1,171 @@
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/file.h"
+#include "net/hub.h"
+
+namespace colony::net {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr char kStarterFolder[] = "models--colony--SmolLM2-135M-Instruct-GGUF";
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+bool is_on(const char* name) {
+  std::string value = environment(name);
+  std::transform(value.begin(), value.end(), value.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return value == "1" || value == "ON" || value == "YES" || value == "TRUE";
+}
+
+int seconds(const char* name, int otherwise) {
+  const int value = std::atoi(environment(name).c_str());
+  return value > 0 ? value : otherwise;
+}
+
+bool is_commit(const std::string& text) {
+  return text.size() == 40 && std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+std::string trimmed(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
+// A snapshot as what the loaders take: its folder, or its only .gguf file.
+Result<fs::path> model_in(const fs::path& folder) {
+  std::error_code problem;
+  if (fs::exists(folder / "config.json", problem)) return folder;
+  std::vector<fs::path> gguf;
+  for (const auto& entry : fs::directory_iterator(folder, problem)) {
+    if (entry.path().extension() == ".gguf") gguf.push_back(entry.path());
+  }
+  if (gguf.size() == 1) return gguf[0];
+  if (gguf.empty()) return not_found("{}: neither config.json nor a .gguf file in it", folder.string());
+  std::sort(gguf.begin(), gguf.end());
+  return invalid("{}: {} .gguf files in it; name one of them, such as --model {}", folder.string(), gguf.size(), gguf[0].string());
+}
+
+}  // namespace
+
+HubOptions HubOptions::from_environment() {
+  HubOptions o;
+  const std::string user = environment("HOME"), xdg = environment("XDG_CACHE_HOME");
+  fs::path home = environment("HF_HOME");
+  if (home.empty()) home = (xdg.empty() ? fs::path(user.empty() ? "." : user) / ".cache" : fs::path(xdg)) / "huggingface";
+  o.cache = environment("HF_HUB_CACHE");
+  if (o.cache.empty()) o.cache = environment("HUGGINGFACE_HUB_CACHE");
+  if (o.cache.empty()) o.cache = home / "hub";
+  o.endpoint = environment("HF_ENDPOINT");
+  if (o.endpoint.empty()) o.endpoint = "https://huggingface.co";
+  while (o.endpoint.ends_with('/')) o.endpoint.pop_back();
+  if (!is_on("HF_HUB_DISABLE_IMPLICIT_TOKEN")) {
+    o.token = environment("HF_TOKEN");
+    if (o.token.empty()) o.token = environment("HUGGING_FACE_HUB_TOKEN");
+    if (o.token.empty()) {
+      fs::path file = environment("HF_TOKEN_PATH");
+      if (file.empty()) file = home / "token";
+      if (const auto text = read_file(file, 4096)) o.token = *text;
+    }
+    o.token = trimmed(o.token);
+  }
+  o.offline = is_on("HF_HUB_OFFLINE") || is_on("TRANSFORMERS_OFFLINE");
+  o.metadata_seconds = seconds("HF_HUB_ETAG_TIMEOUT", 10);
+  o.stall_seconds = seconds("HF_HUB_DOWNLOAD_TIMEOUT", 10);
+  return o;
+}
+
+std::string RepoName::folder() const {
+  std::string out = "models--";
+  for (const char c : repo) out += c == '/' ? std::string("--") : std::string(1, c);
+  return out;
+}
+
+Result<RepoName> parse_repo(const std::string& text) {
+  RepoName name;
+  const size_t at = text.find('@');
+  name.repo = text.substr(0, at);
+  name.revision = at == std::string::npos ? "main" : text.substr(at + 1);
+  const auto word = [](const std::string& s, const char* more) {
+    return !s.empty() && s.size() <= 200 && std::all_of(s.begin(), s.end(), [&](unsigned char c) { return std::isalnum(c) || std::string_view(more).find(static_cast<char>(c)) != std::string_view::npos; }) &&
+           s.find("..") == std::string::npos && s.front() != '-' && s.front() != '.' && s.front() != '/' && s.back() != '/';
+  };
+  const size_t slash = name.repo.find('/');
+  const bool two = slash != std::string::npos && name.repo.find('/', slash + 1) == std::string::npos;
+  if (!two || !word(name.repo, "-_./") || name.repo.find("--") != std::string::npos) {
+    return invalid("'{}' is no hub id, expected org/name or org/name@revision", text);
+  }
+  if (!word(name.revision, "-_./")) return invalid("'{}': '{}' is no revision", text, name.revision);
+  return name;
+}
+
+Result<std::vector<CachedModel>> list_cached(const HubOptions& options) {
+  std::vector<CachedModel> out;
+  std::error_code problem;
+  for (const auto& repo : fs::directory_iterator(options.cache, problem)) {
+    const std::string folder = repo.path().filename().string();
+    if (!folder.starts_with("models--")) continue;
+    std::string name = folder.substr(8);
+    if (const size_t at = name.find("--"); at != std::string::npos) name.replace(at, 2, "/");
+    std::error_code ignored;
+    for (const auto& snapshot : fs::directory_iterator(repo.path() / "snapshots", ignored)) {
+      CachedModel m;
+      m.repo = name;
+      m.commit = snapshot.path().filename().string();
+      m.snapshot = snapshot.path();
+      for (const auto& ref : fs::recursive_directory_iterator(repo.path() / "refs", ignored)) {
+        if (!ref.is_regular_file(ignored)) continue;
+        const auto text = read_file(ref.path(), 256);
+        if (text && trimmed(*text) == m.commit) m.revision = fs::relative(ref.path(), repo.path() / "refs", ignored).string();
+      }
+      for (const auto& file : fs::recursive_directory_iterator(m.snapshot, ignored)) {
+        if (file.is_directory(ignored)) continue;
+        const auto size = fs::file_size(file.path(), ignored);
+        if (ignored) continue;
+        m.bytes += size;
+        ++m.files;
+      }
+      out.push_back(std::move(m));
+    }
+  }
+  std::sort(out.begin(), out.end(), [](const CachedModel& a, const CachedModel& b) { return std::tie(a.repo, a.commit) < std::tie(b.repo, b.commit); });
+  return out;
+}
+
+Result<fs::path> resolve_model(const std::string& model, const HubOptions& options) {
+  std::error_code ignored;
+  if (!model.empty()) {
+    const fs::path path(model);
+    if (fs::is_directory(path, ignored)) return model_in(path);
+    if (fs::is_regular_file(path, ignored)) {
+      if (path.extension() == ".gguf") return path;
+      return invalid("{}: a file that is no .gguf; a model is a folder, a .gguf file or a hub id", model);
+    }
+  }
+  std::string folder = kStarterFolder, revision = "main";
+  if (!model.empty()) {
+    const auto name = parse_repo(model);
+    if (!name) return not_found("{}: no such folder or file, and {}", model, name.error().message);
+    folder = name->folder();
+    revision = name->revision;
+  }
+  const fs::path repo = options.cache / folder;
+  std::string commit = revision;
+  if (!is_commit(revision)) {
+    const auto text = read_file(repo / "refs" / revision, 256);
+    commit = text ? trimmed(*text) : "";
+  }
+  // What a ref file says is not believed to be a path.
+  if (!is_commit(commit) || !fs::is_directory(repo / "snapshots" / commit, ignored)) {
+    if (model.empty()) {
+      return not_found("the starter model is not in {}; ./quickstart fetches it (or tools/fetch_starter.sh), or name a model with --model", repo.string());
+    }
+    return not_found("{}: no such folder or file, and {} has no revision {}; fetch it with: colony pull {}", model, repo.string(), revision, model);
+  }
+  return model_in(repo / "snapshots" / commit);
+}
+
+}  // namespace colony::net
