@@ -552,8 +552,9 @@ struct Colony::State {
     }
     ++now.step;
     std::vector<FinalRow> rows;
-    std::stable_sort(endings.begin(), endings.end(),
-                     [](const Ending& a, const Ending& b) { return a.index < b.index; });
+    // A task ends once a step, so the order is whole.
+    std::sort(endings.begin(), endings.end(),
+              [](const Ending& a, const Ending& b) { return a.index < b.index; });
     std::vector<Ending> ended = std::move(endings);
     endings.clear();
     for (auto& ending : ended) conclude(ending, rows);
