@@ -1,0 +1,527 @@
+// The whole loop over a tiny real engine: agents by script and by a random model, one node and four.
+#include "agent/colony.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "agent/tiny_colony_test.h"
+
+namespace colony::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Keeps all, refuses what the contract forbids.
+class MemoryLog final : public RunLog {
+ public:
+  Status final(const std::vector<FinalRow>& step_rows,
+               const std::vector<std::pair<swarm::NodeId, std::string>>& nodes) override {
+    if (fail) return unavailable("disk full");
+    int64_t last = -1;
+    for (const auto& row : step_rows) {
+      CHECK(row.index > last, "rows of a step come in task order");
+      last = row.index;
+      if (!rows.emplace(row.index, row).second) return invalid("task {} is final twice", row.index);
+    }
+    for (const auto& [id, bytes] : nodes) saved[id] = bytes, ++save_count;
+    return {};
+  }
+  std::vector<std::pair<swarm::NodeId, std::string>> saves() const { return {saved.begin(), saved.end()}; }
+
+  std::map<int64_t, FinalRow> rows;
+  std::map<swarm::NodeId, std::string> saved;
+  int save_count = 0;
+  bool fail = false;
+};
+
+constexpr char kUpper[] = "function before(task) return {answer = task.prompt:upper()} end";
+constexpr char kReverse[] = "function before(task) return {answer = task.prompt:reverse()} end";
+constexpr char kBroken[] = "function before(task) error('broken on purpose') end";
+
+class ColonyTest : public ::testing::Test {
+ protected:
+  ColonyTest() : agents_(tiny_.folder.path() / "agents") {
+    options_.in_flight = 6;
+    options_.max_tokens = 5;
+  }
+  // The checks live as long as the test.
+  std::shared_ptr<const data::Check> exact() {
+    auto check = data::Check::make("exact", "", nullptr);
+    CHECK(check.has_value(), "exact");
+    return *check;
+  }
+  std::unique_ptr<Colony> make(RunLog& log,
+                               const std::vector<std::pair<swarm::NodeId, std::string>>& saved = {}) {
+    auto directory = AgentDirectory::open(agents_);
+    CHECK(directory.has_value(), directory ? "" : directory.error().message);
+    directory_ = std::make_unique<AgentDirectory>(std::move(*directory));
+    auto colony = Colony::create(options_, *tiny_.engine, *directory_, log, tiny_.clock, saved);
+    CHECK(colony.has_value(), colony ? "" : colony.error().message);
+    return std::move(*colony);
+  }
+  // Words in turn to be put in capitals and to be reversed; `scored`: whether they have a check.
+  void add_tasks(Colony& colony, int64_t count, bool scored = true) {
+    RngStream rng(5, 6, 7, 99);
+    for (int64_t i = 0; i < count; ++i) {
+      std::string word;
+      for (int k = 0; k < 6; ++k) word += static_cast<char>('a' + rng.below(26));
+      data::TaskLine task;
+      task.line = i + 1;
+      task.id = "task-" + std::to_string(i);
+      task.kind = i % 2 == 0 ? "upper" : "reverse";
+      task.prompt = word;
+      std::string answer = word;
+      if (i % 2 == 0) {
+        for (char& c : answer) c = static_cast<char>(c - 'a' + 'A');
+      } else {
+        std::reverse(answer.begin(), answer.end());
+      }
+      task.answer = answer;
+      task.fields = Json{{"id", task.id}, {"prompt", word}, {"source", "test"}};
+      colony.add(i, task, scored ? exact() : nullptr);
+    }
+  }
+  // Steps until done.
+  void finish(Colony& colony, int steps_max = 20000) {
+    for (int step = 0; !colony.done(); ++step) {
+      ASSERT_LT(step, steps_max) << "the colony does not get on";
+      const auto rows = colony.step();
+      ASSERT_TRUE(rows) << rows.error().message;
+      ASSERT_LE(colony.progress().in_flight, options_.in_flight);
+    }
+  }
+  // All but the time.
+  static Json without_ms(const std::map<int64_t, FinalRow>& rows) {
+    Json all = Json::array();
+    for (const auto& [index, row] : rows) {
+      Json line = row.line;
+      line.erase("ms");
+      all.push_back(std::move(line));
+    }
+    return all;
+  }
+  static double deposits(const Colony& colony, int nodes) {
+    double sum = 0;
+    for (int id = 0; id < nodes; ++id) {
+      for (const auto& trail : colony.node(static_cast<swarm::NodeId>(id)).trails()) sum += trail.n;
+    }
+    return sum;
+  }
+
+  TinyEngine tiny_;
+  const fs::path agents_;
+  ColonyOptions options_;
+  std::unique_ptr<AgentDirectory> directory_;
+};
+
+TEST_F(ColonyTest, EveryTaskIsFinalOnceWithItsLine) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "reverse", kReverse);
+  put_agent(agents_, "model");
+  Metrics metrics;
+  options_.metrics = &metrics;
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 60);
+  finish(*colony);
+  ASSERT_EQ(log.rows.size(), 60U);
+  std::set<std::string> agents, by;
+  double score = 0;
+  for (const auto& [index, row] : log.rows) {
+    EXPECT_EQ(row.id, "task-" + std::to_string(index));
+    EXPECT_FALSE(row.failed);
+    ASSERT_TRUE(row.success);
+    score += *row.success;
+    agents.insert(row.agent);
+    by.insert(row.by);
+    EXPECT_EQ(row.by, row.agent == "model" ? "model" : "script");
+    EXPECT_EQ(row.completion_tokens > 0, row.agent == "model");
+    EXPECT_EQ(row.bids.size(), 3U);
+    double p = 0;
+    for (const auto& bid : row.bids) p += bid.p;
+    EXPECT_NEAR(p, 1, 1e-9);
+    const Json& line = row.line;
+    for (const char* key : {"id", "kind", "agent", "generation", "answer", "success", "prompt_tokens",
+                            "completion_tokens", "ms", "bids", "reason", "by", "source"}) {
+      EXPECT_TRUE(line.contains(key)) << key;
+    }
+    EXPECT_FALSE(line.contains("error"));
+    EXPECT_NE(row.reason, "");
+    double length = 0;
+    for (const float v : row.place) length += static_cast<double>(v) * v;
+    EXPECT_NEAR(length, 1, 1e-4);
+  }
+  EXPECT_EQ(agents, (std::set<std::string>{"model", "reverse", "upper"}));
+  EXPECT_EQ(colony->progress().final, 60);
+  EXPECT_EQ(colony->progress().failed, 0);
+  EXPECT_EQ(colony->progress().scored, 60);
+  EXPECT_EQ(colony->progress().score_sum, score);
+  EXPECT_GT(score, 10);
+  EXPECT_EQ(deposits(*colony, 1), 60);
+  EXPECT_EQ(metrics.get(metric::kDeposits).value(), 60);
+  EXPECT_EQ(metrics.get(metric::kTasksFinal).value(), 60);
+}
+
+TEST_F(ColonyTest, SameSeedSameRun) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "reverse", kReverse);
+  put_agent(agents_, "model");
+  put_agent(agents_, "sampler", "", "[sampling]\ntemperature = 1.5\n");
+  for (const int nodes : {1, 4}) {
+    options_.nodes = nodes;
+    Json lines[3];
+    for (int i = 0; i < 3; ++i) {
+      MemoryLog log;
+      options_.seed = i < 2 ? 1 : 2;
+      options_.run_id = static_cast<uint64_t>(i);
+      auto colony = make(log);
+      add_tasks(*colony, 50);
+      finish(*colony);
+      ASSERT_EQ(log.rows.size(), 50U);
+      lines[i] = without_ms(log.rows);
+    }
+    EXPECT_EQ(lines[0], lines[1]) << nodes;
+    EXPECT_NE(lines[0], lines[2]) << nodes << ": the seed changes nothing";
+  }
+}
+
+TEST_F(ColonyTest, AFailingAgentGivesWayOnce) {
+  put_agent(agents_, "broken", kBroken);
+  put_agent(agents_, "upper", kUpper);
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 20);
+  finish(*colony);
+  ASSERT_EQ(log.rows.size(), 20U);
+  for (const auto& [index, row] : log.rows) {
+    EXPECT_EQ(row.agent, "upper");
+    EXPECT_FALSE(row.failed);
+  }
+  // Each failure is a deposit of its own.
+  EXPECT_GT(deposits(*colony, 1), 20);
+}
+
+TEST_F(ColonyTest, AFailingAgentGivesWayWithoutAnyTrailToo) {
+  put_agent(agents_, "broken", kBroken);
+  put_agent(agents_, "upper", kUpper);
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 30, false);
+  finish(*colony);
+  ASSERT_EQ(log.rows.size(), 30U);
+  for (const auto& [index, row] : log.rows) EXPECT_EQ(row.agent, "upper");
+  EXPECT_EQ(deposits(*colony, 1), 0);
+}
+
+TEST_F(ColonyTest, TheSeedReachesTheSampling) {
+  put_agent(agents_, "sampler", "", "[sampling]\ntemperature = 1.5\n");
+  Json answers[2];
+  for (const uint64_t seed : {1U, 2U}) {
+    options_.seed = seed;
+    MemoryLog log;
+    auto colony = make(log);
+    add_tasks(*colony, 6);
+    finish(*colony);
+    for (const auto& [index, row] : log.rows) answers[seed - 1].push_back(row.line["answer"]);
+  }
+  EXPECT_NE(answers[0], answers[1]);
+}
+
+TEST_F(ColonyTest, WhatNobodyCanDoEndsWithItsReason) {
+  put_agent(agents_, "broken", kBroken);
+  put_agent(agents_, "worse", "function before(task) return 1 .. {} end");
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 7);
+  finish(*colony);
+  ASSERT_EQ(log.rows.size(), 7U);
+  for (const auto& [index, row] : log.rows) {
+    EXPECT_TRUE(row.failed);
+    EXPECT_FALSE(row.success);
+    EXPECT_TRUE(row.line["answer"].is_null());
+    EXPECT_NE(row.line.value("error", ""), "");
+  }
+  EXPECT_EQ(colony->progress().failed, 7);
+}
+
+TEST_F(ColonyTest, APromptBeyondTheContextIsTheAgentsFailure) {
+  // 600 tokens of context; a token a byte.
+  put_agent(agents_, "wordy");
+  put_file(agents_ / "wordy" / "PROMPT.md", std::string(700, 'x'));
+  put_agent(agents_, "brief", kUpper);
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 12);
+  finish(*colony);
+  ASSERT_EQ(log.rows.size(), 12U);
+  for (const auto& [index, row] : log.rows) EXPECT_EQ(row.agent, "brief");
+}
+
+TEST_F(ColonyTest, ATaskBeyondTheContextEndsWithItsReason) {
+  put_agent(agents_, "upper", kUpper);
+  MemoryLog log;
+  auto colony = make(log);
+  data::TaskLine task;
+  task.id = "long";
+  task.prompt = std::string(700, 'x');
+  task.fields = Json{{"prompt", task.prompt}};
+  colony->add(0, task, nullptr);
+  task.id = "short";
+  task.prompt = "x";
+  colony->add(1, task, nullptr);
+  finish(*colony);
+  ASSERT_EQ(log.rows.size(), 2U);
+  EXPECT_TRUE(log.rows.at(0).failed);
+  EXPECT_NE(log.rows.at(0).line.value("error", ""), "");
+  EXPECT_FALSE(log.rows.at(1).failed);
+}
+
+TEST_F(ColonyTest, UnscoredTasksLeaveNoTrail) {
+  put_agent(agents_, "upper", kUpper);
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 10, false);
+  finish(*colony);
+  ASSERT_EQ(log.rows.size(), 10U);
+  for (const auto& [index, row] : log.rows) {
+    EXPECT_FALSE(row.success);
+    EXPECT_TRUE(row.line["success"].is_null());
+    EXPECT_FALSE(row.failed);
+  }
+  EXPECT_EQ(deposits(*colony, 1), 0);
+  EXPECT_EQ(colony->progress().scored, 0);
+}
+
+TEST_F(ColonyTest, TheBudgetIsNeverPassedAndEveryTaskStillEnds) {
+  put_agent(agents_, "model");
+  for (const uint64_t tokens : {0U, 100U, 900U}) {
+    options_.budget = std::make_shared<Budget>(tokens);
+    MemoryLog log;
+    auto colony = make(log);
+    add_tasks(*colony, 40);
+    finish(*colony);
+    ASSERT_EQ(log.rows.size(), 40U);
+    EXPECT_LE(options_.budget->spent(), tokens);
+    EXPECT_GE(colony->progress().failed, 10);
+    EXPECT_EQ(colony->progress().failed == 40, tokens < 500) << tokens;
+    for (const auto& [index, row] : log.rows) {
+      if (!row.failed) continue;
+      EXPECT_NE(row.line.value("error", "").find("budget"), std::string::npos) << row.line;
+    }
+  }
+}
+
+TEST_F(ColonyTest, TheDeadlineEndsWhatIsLeft) {
+  put_agent(agents_, "model");
+  options_.max_tokens = 200;
+  options_.deadline = tiny_.clock.now() + std::chrono::seconds(5);
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 30);
+  for (int step = 0; step < 40; ++step) {
+    ASSERT_TRUE(colony->step());
+    tiny_.clock.advance(std::chrono::milliseconds(10));
+  }
+  EXPECT_LT(log.rows.size(), 30U);
+  tiny_.clock.advance(std::chrono::seconds(5));
+  ASSERT_TRUE(colony->step());
+  EXPECT_TRUE(colony->done());
+  ASSERT_EQ(log.rows.size(), 30U);
+  EXPECT_GT(colony->progress().failed, 0);
+  for (const auto& [index, row] : log.rows) {
+    if (!row.failed) continue;
+    EXPECT_NE(row.line.value("error", "").find("deadline"), std::string::npos) << row.line;
+  }
+  // The engine is free for the next colony.
+  options_.deadline.reset();
+  MemoryLog next_log;
+  auto next = make(next_log);
+  add_tasks(*next, 3);
+  finish(*next);
+  EXPECT_EQ(next_log.rows.size(), 3U);
+  EXPECT_EQ(next->progress().failed, 0);
+}
+
+// Every node killed at every step, alone, and later brought back.
+TEST_F(ColonyTest, KillAnyNodeAtAnyStepAndNothingIsLost) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "reverse", kReverse);
+  put_agent(agents_, "model");
+  put_agent(agents_, "model-too", "", "[limits]\nmax_tokens = 3\n");
+  options_.nodes = 4;
+  size_t kills = 0, rows_after_kills = 0;
+  for (int at = 0; at < 60; ++at) {
+    for (swarm::NodeId victim = 0; victim < 4; ++victim) {
+      if ((at + static_cast<int>(victim)) % 3 != 0 && at > 12) continue;  // every step, not every pair
+      MemoryLog log;
+      auto colony = make(log);
+      add_tasks(*colony, 24);
+      bool killed = false, revived = false;
+      size_t before_kill = 0;
+      for (int step = 0; !colony->done(); ++step) {
+        ASSERT_LT(step, 5000);
+        if (step == at) {
+          ASSERT_TRUE(colony->kill_node(victim));
+          ASSERT_FALSE(colony->kill_node(victim)) << "a dead node died";
+          killed = true, ++kills;
+          before_kill = log.rows.size();
+        }
+        if (step == at + 7 && victim % 2 == 0) {
+          const auto saved = log.saved.find(victim);
+          ASSERT_TRUE(colony->revive_node(victim, saved == log.saved.end() ? "" : saved->second));
+          revived = true;
+        }
+        const auto rows = colony->step();
+        ASSERT_TRUE(rows) << rows.error().message;
+        // Nothing that was worked on at a dead node comes from there.
+        for (const auto& row : killed && !revived ? *rows : std::vector<FinalRow>()) {
+          ASSERT_NE(fnv1a(row.agent.data(), row.agent.size()) % 4, victim) << row.agent;
+        }
+      }
+      rows_after_kills += log.rows.size() - before_kill;
+      ASSERT_EQ(log.rows.size(), 24U) << "node " << victim << " at step " << at;
+      ASSERT_EQ(colony->progress().final, 24);
+      ASSERT_EQ(colony->progress().failed, 0) << "node " << victim << " at step " << at;
+      for (const auto& [index, row] : log.rows) ASSERT_TRUE(row.success);
+      if (!killed) at = 1000;  // the run is shorter than that
+    }
+  }
+  EXPECT_GT(kills, 30U);
+  EXPECT_GT(rows_after_kills, 300U);
+}
+
+TEST_F(ColonyTest, OneNodeIsEnough) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "model");
+  options_.nodes = 4;
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 30);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(colony->step());
+  for (const swarm::NodeId victim : {2U, 0U, 3U}) {
+    ASSERT_TRUE(colony->kill_node(victim));
+    ASSERT_TRUE(colony->step());
+  }
+  EXPECT_EQ(colony->kill_node(1).error().code, ErrorCode::kInvalid);
+  EXPECT_EQ(colony->kill_node(9).error().code, ErrorCode::kInvalid);
+  finish(*colony);
+  EXPECT_EQ(log.rows.size(), 30U);
+  EXPECT_EQ(colony->progress().failed, 0);
+}
+
+TEST_F(ColonyTest, TrailsLastFromRunToRun) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "reverse", kReverse);
+  MemoryLog first_log;
+  auto first = make(first_log);
+  add_tasks(*first, 40);
+  finish(*first);
+  EXPECT_EQ(deposits(*first, 1), 40);
+  ASSERT_EQ(first_log.saved.size(), 1U);
+  EXPECT_LE(first_log.save_count, 4) << "a save is large: not one a deposit";
+  MemoryLog log;
+  auto second = make(log, first_log.saves());
+  EXPECT_EQ(deposits(*second, 1), 40);
+  add_tasks(*second, 10);
+  finish(*second);
+  EXPECT_EQ(deposits(*second, 1), 50);
+  // What is not a trail is reported, and the run goes on from nothing.
+  MemoryLog broken_log;
+  auto third = make(broken_log, {{0, "rubbish"}, {77, "of a larger colony"}});
+  EXPECT_EQ(deposits(*third, 1), 0);
+  add_tasks(*third, 5);
+  finish(*third);
+  EXPECT_EQ(broken_log.rows.size(), 5U);
+}
+
+TEST_F(ColonyTest, LearnsWhoIsGoodAtWhat) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "wrong", "function before(task) return {answer = '?'} end");
+  put_agent(agents_, "wrong-too", "function before(task) return {answer = '!'} end");
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 200);
+  finish(*colony);
+  // Only "upper" is ever right, on half of the tasks.
+  std::map<std::string, int> late;
+  for (int64_t i = 100; i < 200; ++i) ++late[log.rows.at(i).agent];
+  EXPECT_GT(late["upper"], 70);
+  EXPECT_GE(colony->progress().score_sum, 65);
+}
+
+TEST_F(ColonyTest, EditsArePickedUpAndBrokenOnesAreNot) {
+  put_agent(agents_, "one", "function before(task) return {answer = 'first'} end");
+  options_.in_flight = 1;
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 400);
+  const auto answers = [&](const std::string& text) {
+    return std::count_if(log.rows.begin(), log.rows.end(), [&](const auto& one) {
+      return one.second.line["answer"] == Json(text);
+    });
+  };
+  const auto touch = [&](const std::string& script, int later) {
+    const auto path = agents_ / "one" / "script.lua";
+    put_file(path, script);
+    fs::last_write_time(path, fs::file_time_type::clock::now() + std::chrono::seconds(later));
+  };
+  for (int i = 0; i < 80; ++i) ASSERT_TRUE(colony->step());
+  EXPECT_GT(answers("first"), 5);
+  touch("function before(task) return {answer = 'second'} end", 10);
+  for (int i = 0; i < 140; ++i) ASSERT_TRUE(colony->step());
+  EXPECT_GT(answers("second"), 5);
+  touch("function before(task", 20);
+  finish(*colony);
+  ASSERT_EQ(log.rows.size(), 400U);
+  EXPECT_EQ(colony->progress().failed, 0);
+  EXPECT_EQ(answers("first") + answers("second"), 400);
+  EXPECT_EQ(log.rows.at(399).line["answer"], "second");
+  EXPECT_NE(log.rows.at(0).generation, log.rows.at(399).generation);
+}
+
+TEST_F(ColonyTest, AgentsOfAnotherModelAreRefused) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "foreign", "", "model = \"org/other\"\n");
+  MemoryLog log;
+  auto colony = make(log);
+  ASSERT_EQ(colony->refused().size(), 1U);
+  EXPECT_EQ(colony->refused()[0].first, "foreign");
+  add_tasks(*colony, 4);
+  finish(*colony);
+  for (const auto& [index, row] : log.rows) EXPECT_EQ(row.agent, "upper");
+
+  fs::remove_all(agents_ / "upper");
+  auto directory = AgentDirectory::open(agents_);
+  ASSERT_TRUE(directory);
+  const auto none = Colony::create(options_, *tiny_.engine, *directory, log, tiny_.clock, {});
+  ASSERT_FALSE(none);
+  EXPECT_NE(none.error().message.find("org/other"), std::string::npos);
+}
+
+TEST_F(ColonyTest, ALogThatFailsStopsTheRun) {
+  put_agent(agents_, "upper", kUpper);
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 5);
+  log.fail = true;
+  bool failed = false;
+  for (int i = 0; i < 50 && !failed; ++i) failed = !colony->step();
+  EXPECT_TRUE(failed);
+}
+
+TEST_F(ColonyTest, WrongOptionsAreRefused) {
+  put_agent(agents_, "upper", kUpper);
+  auto directory = AgentDirectory::open(agents_);
+  ASSERT_TRUE(directory);
+  MemoryLog log;
+  options_.nodes = 0;
+  EXPECT_FALSE(Colony::create(options_, *tiny_.engine, *directory, log, tiny_.clock, {}));
+  options_.nodes = 1;
+  options_.in_flight = 0;
+  EXPECT_FALSE(Colony::create(options_, *tiny_.engine, *directory, log, tiny_.clock, {}));
+}
+
+}  // namespace
+}  // namespace colony::agent
