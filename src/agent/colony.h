@@ -34,7 +34,7 @@ struct ColonyOptions {
   std::optional<std::chrono::nanoseconds> deadline;  // Clock::now() at which the run ends
   uint64_t run_id = 0;           // not part of any decision: the same seed gives the same run
   int max_tokens = 256;
-  std::filesystem::path home;    // where the place mean is kept, by model hash
+  std::filesystem::path home;    // where mean and deviation of places are kept, by model hash
   bool raw = false;              // prompts as they are, without the template
   bool explore = true;
   Metrics* metrics = nullptr;    // borrowed; null: none

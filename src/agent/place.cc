@@ -6,6 +6,7 @@
 #include <cstring>
 #include <set>
 
+#include "base/check.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -117,20 +118,42 @@ bool to_unit(Values& values) {
   return true;
 }
 
-Result<std::vector<float>> read_mean(const std::filesystem::path& path, size_t hidden) {
+// What all embeddings of a model are compared with, both [hidden].
+struct Spread {
+  std::vector<float> mean, deviation;
+};
+
+Result<Spread> read_spread(const std::filesystem::path& path, size_t hidden) {
   ASSIGN_OR_RETURN(const std::string bytes, read_file(path, 1 << 24));
-  if (bytes.size() != hidden * sizeof(float)) {
-    return corrupt("{}: found {} bytes, expected {}", path.string(), bytes.size(), hidden * sizeof(float));
+  const size_t half = hidden * sizeof(float);
+  if (bytes.size() != 2 * half) {
+    return corrupt("{}: found {} bytes, expected {}", path.string(), bytes.size(), 2 * half);
   }
-  std::vector<float> mean(hidden);
-  std::memcpy(mean.data(), bytes.data(), bytes.size());
-  if (!finite(mean)) return corrupt("{}: found a value that is not finite", path.string());
-  return mean;
+  Spread spread{std::vector<float>(hidden), std::vector<float>(hidden)};
+  std::memcpy(spread.mean.data(), bytes.data(), half);
+  std::memcpy(spread.deviation.data(), bytes.data() + half, half);
+  if (!finite(spread.mean) || !finite(spread.deviation)) {
+    return corrupt("{}: found a value that is not finite", path.string());
+  }
+  if (*std::min_element(spread.deviation.begin(), spread.deviation.end()) <= 0) {
+    return corrupt("{}: found a deviation of 0 or less", path.string());
+  }
+  return spread;
+}
+
+Status write_spread(const std::filesystem::path& path, const Spread& spread) {
+  std::error_code code;
+  std::filesystem::create_directories(path.parent_path(), code);
+  std::string bytes;
+  for (const auto* part : {&spread.mean, &spread.deviation}) {
+    bytes.append(reinterpret_cast<const char*>(part->data()), part->size() * sizeof(float));
+  }
+  return write_file(path, bytes);
 }
 
 // Runs the calibration texts; the engine is ours meanwhile.
-Result<std::vector<float>> compute_mean(engine::Engine& engine) {
-  std::vector<double> sum;
+Result<Spread> compute_spread(engine::Engine& engine) {
+  std::vector<double> sum, squares;
   std::set<engine::RequestId> open;
   for (const auto text : calibration_texts()) {
     ASSIGN_OR_RETURN(auto request, Placer::request(engine.snapshot(), text));
@@ -141,19 +164,38 @@ Result<std::vector<float>> compute_mean(engine::Engine& engine) {
     for (auto& output : engine.step()) {
       if (open.erase(output.id) == 0) continue;  // cancelled by an earlier owner
       if (output.error) return std::move(*output.error).in("calibration of places");
-      if (sum.empty()) sum.assign(output.values.size(), 0.0);
+      if (sum.empty()) {
+        sum.assign(output.values.size(), 0.0);
+        squares = sum;
+      }
       if (output.values.size() != sum.size() || !to_unit(output.values)) {
         return corrupt("calibration of places: an embedding has no direction");
       }
-      for (size_t i = 0; i < sum.size(); ++i) sum[i] += static_cast<double>(output.values[i]);
+      for (size_t i = 0; i < sum.size(); ++i) {
+        const auto value = static_cast<double>(output.values[i]);
+        sum[i] += value;
+        squares[i] += value * value;
+      }
     }
   }
-  std::vector<float> mean(sum.size());
+  const auto count = static_cast<double>(calibration_texts().size());
+  std::vector<double> deviation(sum.size());
+  double typical = 0;
   for (size_t i = 0; i < sum.size(); ++i) {
-    mean[i] = static_cast<float>(sum[i] / static_cast<double>(calibration_texts().size()));
+    const double mean = sum[i] / count;
+    deviation[i] = std::sqrt(std::max(0.0, squares[i] / count - mean * mean));
+    typical += deviation[i] / static_cast<double>(sum.size());
   }
-  if (mean.empty() || !finite(mean)) return corrupt("calibration of places: the mean is not finite");
-  return mean;
+  if (!(typical > 0) || !std::isfinite(typical)) {
+    return corrupt("calibration of places: all texts have one embedding");
+  }
+  Spread spread;
+  for (size_t i = 0; i < sum.size(); ++i) {
+    spread.mean.push_back(static_cast<float>(sum[i] / count));
+    // A number that hardly moves must not count for more than the others.
+    spread.deviation.push_back(static_cast<float>(std::max(deviation[i], typical / 100)));
+  }
+  return spread;
 }
 
 }  // namespace
@@ -182,7 +224,10 @@ Result<std::string> model_identity(const std::filesystem::path& model) {
   return hash.hex().substr(0, 32);
 }
 
-Placer::Placer(std::vector<float> mean) : mean_(std::move(mean)) {
+Placer::Placer(std::vector<float> mean, std::vector<float> deviation)
+    : mean_(std::move(mean)), deviation_(std::move(deviation)) {
+  CHECK(mean_.size() == deviation_.size(), "a deviation for each number");
+  CHECK(std::all_of(deviation_.begin(), deviation_.end(), [](float s) { return s > 0; }), "s > 0");
   // One stream a row: a row's numbers do not depend on the hidden size of another model.
   projection_.resize(static_cast<size_t>(swarm::kPlaceDim) * mean_.size());
   for (size_t row = 0; row < static_cast<size_t>(swarm::kPlaceDim); ++row) {
@@ -200,23 +245,19 @@ Result<Placer> Placer::create(engine::Engine& engine, const std::filesystem::pat
     file = home / "places" / (identity + ".f32");
     std::error_code code;
     if (std::filesystem::exists(file, code)) {
-      auto mean = read_mean(
+      auto kept = read_spread(
           file, static_cast<size_t>(engine.snapshot().model->config().hidden_size));
-      if (mean) return Placer(std::move(*mean));
-      log_warn("places: {}; it is computed again", mean.error().message);
+      if (kept) return Placer(std::move(kept->mean), std::move(kept->deviation));
+      log_warn("places: {}; it is computed again", kept.error().message);
     }
   }
-  ASSIGN_OR_RETURN(auto mean, compute_mean(engine));
+  ASSIGN_OR_RETURN(auto spread, compute_spread(engine));
   if (!file.empty()) {
-    std::error_code code;
-    std::filesystem::create_directories(file.parent_path(), code);
-    const std::string_view bytes(reinterpret_cast<const char*>(mean.data()),
-                                 mean.size() * sizeof(float));
-    if (const auto written = write_file(file, bytes); !written) {
+    if (const auto written = write_spread(file, spread); !written) {
       log_warn("places: {}", written.error().message);
     }
   }
-  return Placer(std::move(mean));
+  return Placer(std::move(spread.mean), std::move(spread.deviation));
 }
 
 Result<engine::Request> Placer::request(const engine::Snapshot& snapshot, std::string_view text) {
@@ -232,7 +273,7 @@ Result<swarm::Place> Placer::place(std::span<const float> values) const {
   }
   std::vector<float> centred(values.begin(), values.end());
   if (!to_unit(centred)) return corrupt("place: the embedding has no direction");
-  for (size_t i = 0; i < centred.size(); ++i) centred[i] -= mean_[i];
+  for (size_t i = 0; i < centred.size(); ++i) centred[i] = (centred[i] - mean_[i]) / deviation_[i];
   swarm::Place place{};
   for (size_t row = 0; row < place.size(); ++row) {
     double sum = 0;

@@ -66,7 +66,8 @@ TEST(Placer, SubtractsTheMeanThenProjectsByTheFormula) {
     a[i] = static_cast<float>(rng.normal());
     b[i] = static_cast<float>(0.8 * static_cast<double>(a[i]) + 0.6 * rng.normal());
   }
-  const Placer centred(std::vector<float>(hidden, 0));
+  const std::vector<float> ones(hidden, 1);
+  const Placer centred(std::vector<float>(hidden, 0), ones);
   EXPECT_NEAR(dot(*centred.place(a), *centred.place(b)), 0.8, 0.15);
   // Length does not count, the mean does.
   std::vector<float> longer = a;
@@ -78,11 +79,19 @@ TEST(Placer, SubtractsTheMeanThenProjectsByTheFormula) {
   for (const float v : a) size += static_cast<double>(v) * v;
   std::vector<float> unit = a;
   for (float& v : unit) v = static_cast<float>(static_cast<double>(v) / std::sqrt(size));
-  EXPECT_FALSE(Placer(unit).place(unit));
+  EXPECT_FALSE(Placer(unit, ones).place(unit));
+  // A number of great deviation counts for little.
+  std::vector<float> wide = ones;
+  for (size_t i = 0; i < hidden / 2; ++i) wide[i] = 1e6F;
+  const Placer scaled(std::vector<float>(hidden, 0), wide);
+  std::vector<float> other = a;
+  for (size_t i = 0; i < hidden / 2; ++i) other[i] = b[i];
+  EXPECT_GT(dot(*scaled.place(a), *scaled.place(other)), 0.999);
+  EXPECT_LT(dot(*centred.place(a), *centred.place(other)), 0.99);
 }
 
 TEST(Placer, RefusesWhatIsNoEmbedding) {
-  const Placer placer(std::vector<float>(8, 0.1F));
+  const Placer placer(std::vector<float>(8, 0.1F), std::vector<float>(8, 1.0F));
   EXPECT_EQ(placer.place(std::vector<float>(7, 1.0F)).error().code, ErrorCode::kCorrupt);
   EXPECT_EQ(placer.place(std::vector<float>(8, 0.0F)).error().code, ErrorCode::kCorrupt);
   std::vector<float> broken(8, 1.0F);
@@ -99,14 +108,15 @@ TEST(Placer, KeepsTheMeanOfAModel) {
   ASSERT_TRUE(identity);
   const auto file = home / "places" / (*identity + ".f32");
   ASSERT_TRUE(fs::exists(file));
-  EXPECT_EQ(fs::file_size(file), 96U * 4);
+  EXPECT_EQ(fs::file_size(file), 2 * 96U * 4);
   const auto steps = tiny.engine->steps();
   auto second = Placer::create(*tiny.engine, home);
   ASSERT_TRUE(second);
   EXPECT_EQ(second->mean(), first->mean());
+  EXPECT_EQ(second->deviation(), first->deviation());
   EXPECT_EQ(tiny.engine->steps(), steps) << "it was computed again";
-  for (const std::string& broken : {std::string("abc"), std::string(), std::string(96 * 4, '\xff'),
-                                    std::string(8, '\0')}) {
+  for (const std::string& broken : {std::string("abc"), std::string(), std::string(2 * 96 * 4, '\xff'),
+                                    std::string(2 * 96 * 4, '\0'), std::string(96 * 4, 'x')}) {
     put_file(file, broken);
     auto again = Placer::create(*tiny.engine, home);
     ASSERT_TRUE(again);
