@@ -25,7 +25,7 @@ import sys
 RESERVED = {
     "capital": ["France", "Japan", "Egypt", "Canada", "Poland", "Peru"],
     "plural": ["book", "city", "fox", "leaf", "mouse", "toy"],
-    "extract": ["Anna", "Tom", "Lucy", "Leeds", "Turin", "Quito", "baker", "nurse", "sailor"],
+    "extract": ["Anna", "Tom", "Lucy", "Leeds", "Turin", "Quito", "baker", "nurse", "clerk"],
 }
 
 
@@ -36,22 +36,28 @@ def names(text):
 # ---- answered by rule ----
 
 def arithmetic(rng):
-    op = rng.choice(["+", "-", "*", "/"])
-    a, b = rng.randint(12, 999), rng.randint(3, 99)
-    if op == "*":
-        a = rng.randint(3, 99)
-    if op == "/":
-        b = rng.randint(2, 25)
-        a = b * rng.randint(3, 60)
-    value = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[op]
-    words = {"+": ["{a} plus {b}", "the sum of {a} and {b}"],
-             "-": ["{a} minus {b}", "the difference when you take {b} from {a}"],
-             "*": ["{a} times {b}", "the product of {a} and {b}"],
-             "/": ["{a} divided by {b}", "the quotient of {a} and {b}"]}[op]
-    form = rng.choice(["What is the result of {x}?", "Calculate {a} {op} {b}.", "Work out {x}.",
-                       "{a} {op} {b} = ?", "Calculate {x}."])
-    prompt = form.replace("{x}", rng.choice(words)).format(a=a, b=b, op=op)
-    return {"prompt": prompt, "answer": value, "check": "numeric"}
+    a, b, c = rng.randint(12, 499), rng.randint(3, 99), rng.randint(2, 19)
+    which = rng.randrange(3)
+    if which == 0:  # two numbers in words
+        op = rng.choice("+-*/")
+        if op == "/":
+            a = b * c
+        words = {"+": ["{a} plus {b}", "the sum of {a} and {b}"],
+                 "-": ["{a} minus {b}", "the difference when you take {b} from {a}"],
+                 "*": ["{a} times {b}", "the product of {a} and {b}"],
+                 "/": ["{a} divided by {b}", "the quotient of {a} and {b}"]}[op]
+        text = rng.choice(words).format(a=a, b=b)
+        value = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[op]
+        form = rng.choice(["What is the result of {x}?", "Work out {x}.", "Calculate {x}."])
+    else:  # an expression
+        text, value = rng.choice([
+            (f"{a} + {b} * {c}", a + b * c), (f"({a} + {b}) * {c}", (a + b) * c),
+            (f"{a} - {b} - {c}", a - b - c), (f"{a} * {c} - {b}", a * c - b),
+            (f"{b * c} / {c} + {a}", b + a), (f"{a} - ({b} - {c})", a - (b - c)),
+            (f"{a} + {b} - {c}", a + b - c), (f"({b} - {c}) * ({c} + {a})", (b - c) * (c + a))])
+        form = rng.choice(["Calculate {x}", "{x} = ?", "Evaluate the expression {x}",
+                           "What is the value of {x}?"])
+    return {"prompt": form.replace("{x}", text), "answer": value, "check": "numeric"}
 
 
 MONTHS = names("January February March April May June July August September October November December")
@@ -301,7 +307,7 @@ def extract(rng):
 KINDS = [arithmetic, dates, units, sorting, counting, sentiment, topic, capital, plural, extract]
 
 
-FILES = {"mixed.jsonl": (150, 1), "thousand.jsonl": (1000, 2)}  # name -> tasks, seed
+FILES = {"mixed.jsonl": (300, 1), "thousand.jsonl": (1000, 2)}  # name -> tasks, seed
 
 
 def make(count, seed):
