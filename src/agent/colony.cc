@@ -51,8 +51,9 @@ struct Hosted {
 
 // The end of a round: an answer, or why there is none.
 struct Ending {
-  explicit Ending(int64_t of) : index(of) {}
+  Ending(int64_t of, std::chrono::nanoseconds now) : index(of), at(now) {}
   int64_t index;
+  std::chrono::nanoseconds at;
   std::optional<std::string> answer;
   std::string error;
   bool agent_failed = false;  // the agent's own fault: another may try
@@ -276,7 +277,7 @@ struct Colony::State {
   }
 
   void end_without_agent(Job& job, std::string error) {
-    Ending ending(job.index);
+    Ending ending(job.index, clock.now());
     ending.error = std::move(error);
     endings.push_back(std::move(ending));
   }
@@ -307,7 +308,7 @@ struct Colony::State {
       restart(job);
       return;
     }
-    Ending ending(job.index);
+    Ending ending(job.index, clock.now());
     ending.error = job.failure.empty() ? "no agent bid for this task" : job.failure;
     endings.push_back(std::move(ending));
   }
@@ -331,7 +332,7 @@ struct Colony::State {
     context.deadline = options.deadline;
     context.now = clock.now();
     context.budget = options.budget;
-    Ending ending(job->index);
+    Ending ending(job->index, clock.now());
     auto prepared = prepare(at->second.agent, job->task, engine.snapshot(), context);
     if (prepared && prepared->request) {
       auto id = engine.submit(std::move(*prepared->request));
@@ -345,6 +346,7 @@ struct Colony::State {
     } else if (prepared) {
       ending.answer = std::move(prepared->answer);
       ending.by = "script";
+      ending.at = clock.now();
     } else {
       ending.error = std::move(prepared).error().message;
       ending.agent_failed = true;
@@ -391,7 +393,7 @@ struct Colony::State {
       placed.insert(job.index);
       return;
     }
-    Ending ending(job.index);
+    Ending ending(job.index, clock.now());
     ending.prompt_tokens = output.prompt_ids.size();
     ending.completion_tokens = output.ids.size();
     if (output.error) {
@@ -441,7 +443,7 @@ struct Colony::State {
     row.prompt_tokens = ending.prompt_tokens;
     row.completion_tokens = ending.completion_tokens;
     if (job.started) {
-      row.ms = std::chrono::duration<double, std::milli>(clock.now() - *job.started).count();
+      row.ms = std::chrono::duration<double, std::milli>(ending.at - *job.started).count();
     }
     row.place = job.place;
     row.bids = job.bids;
