@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     auto check = data::Check::make(task.check, "", nullptr);
     CHECK(check.has_value(), "the reader let a bad check through");
-    for (const auto output : {std::string_view(task.answer ? *task.answer : ""),
+    for (const auto output : {task.answer ? std::string_view(*task.answer) : std::string_view(),
                               std::string_view(task.prompt), bytes.substr(0, 256)}) {
       const auto score = (*check)->score(task, output);
       CHECK(!score || (*score >= 0 && *score <= 1), "a score left [0, 1]");

@@ -121,7 +121,7 @@ struct Colony::State {
     for (auto& effect : nodes[id]->step(event, now)) {
       if (auto* send = std::get_if<swarm::Send>(&effect)) {
         if (send->to) {
-          bus.emplace_back(*send->to, std::move(send->message));
+          bus.emplace_back(*send->to, send->message);
         } else {
           for (swarm::NodeId to = 0; to < nodes.size(); ++to) {
             if (nodes[to]) bus.emplace_back(to, send->message);
@@ -155,7 +155,7 @@ struct Colony::State {
         const Job* job = find(bid->task);
         if (job == nullptr || job->excluded.contains(bid->agent)) continue;
       }
-      tell(to, swarm::Received{std::move(message)});
+      tell(to, swarm::Received{message});
     }
   }
 

@@ -94,7 +94,10 @@ int run_all(engine::Engine& engine, size_t count, const std::function<Asked(size
     if (interrupted()) {
       for (const auto& [id, index] : index_of) engine.cancel(id);
       while (!engine.idle()) {
-        for (auto& output : engine.step()) finish(index_of.at(output.id), std::move(output));
+        for (auto& output : engine.step()) {
+          const size_t index = index_of.at(output.id);
+          finish(index, std::move(output));
+        }
       }
       return kInterrupted;
     }

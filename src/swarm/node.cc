@@ -135,7 +135,10 @@ void Node::State::received(const Bid& m, const Now&) {
   const auto at = asked.find(m.task);
   if (at == asked.end() || !at->second.open || at->second.round != m.round) return;
   if (!std::isfinite(m.index) || m.agent == 0 || at->second.bids.size() >= kBidsMax) return;
-  at->second.bids.push_back(m);
+  // Ascending agent; of several bids for one agent the first that came counts.
+  auto& bids = at->second.bids;
+  const auto place = std::lower_bound(bids.begin(), bids.end(), m.agent, [](const Bid& bid, AgentId agent) { return bid.agent < agent; });
+  if (place == bids.end() || place->agent != m.agent) bids.insert(place, m);
 }
 
 void Node::State::close(const BidsClosed& e, const Now&) {
@@ -144,9 +147,6 @@ void Node::State::close(const BidsClosed& e, const Now&) {
   Asked& ask = at->second;
   ask.open = false;
   auto& bids = ask.bids;
-  // Ascending agent; of several bids for one agent the first that came.
-  std::stable_sort(bids.begin(), bids.end(), [](const Bid& a, const Bid& b) { return a.agent < b.agent; });
-  bids.erase(std::unique(bids.begin(), bids.end(), [](const Bid& a, const Bid& b) { return a.agent == b.agent; }), bids.end());
   Explain explain;
   explain.task = e.task;
   if (bids.empty()) {

@@ -1,7 +1,6 @@
 #include "app/commands/bench.h"
 
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -11,10 +10,10 @@
 #include <memory>
 #include <numeric>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "app/session.h"
 #include "base/byte_ledger.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -332,9 +331,8 @@ void print_cell(const BenchOptions& options, const Cell& cell, const std::vector
 
 Status run_bench(const BenchOptions& options) {
   if (options.name != "engine") return invalid("no bench named '{}'; there is: engine", options.name);
-  const int threads = options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const auto machine = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  ByteLedger ledger(options.memory_bytes > 0 ? options.memory_bytes : machine / 10 * 7);
+  const int threads = options.threads > 0 ? options.threads : machine_threads();
+  ByteLedger ledger(options.memory_bytes > 0 ? options.memory_bytes : machine_memory_bytes() / 10 * 7);
   tensor::ThreadPool pool(threads);
   ASSIGN_OR_RETURN(const auto snapshot,
                    engine::Snapshot::load(options.model, options.model.string(), options.dtype, ledger, pool));
@@ -355,9 +353,9 @@ Status run_bench(const BenchOptions& options) {
 
   Ours ours(snapshot, ledger, pool);
   std::optional<Error> failed;
-  const auto value_of = [&](Result<double> result) {
-    if (!result) failed = std::move(result).error();
-    return failed ? 0.0 : *result;
+  const auto value_of = [&](const Result<double>& result) {
+    if (!result) failed = result.error();
+    return result && !failed ? *result : 0.0;
   };
   const std::string int8 = std::string("tg x1 ") + std::string(tensor::weight_type_name(type));
   std::vector<Cell> cells;

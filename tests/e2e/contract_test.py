@@ -1,0 +1,151 @@
+"""Every verb, its lines and its exit statuses, as the machine-readable contract has them."""
+import array
+import json
+import math
+
+import harness
+
+
+class Contract(harness.Case):
+    def test_without_a_verb_it_prints_the_verbs(self):
+        out, _ = self.colony()
+        for verb in "run runs generate score logits tokenize render eval chat ls show pull agents doctor bench".split():
+            self.assertIn(verb, out)
+
+    def test_wrong_usage_is_2(self):
+        for words in (["nonsense"], ["run"], ["run", "a", "--resume", "b"], ["generate"], ["run", "x", "--nodes", "0"],
+                      ["generate", "-", "--dtype", "f7"], ["generate", "-", "--top-p", "2"], ["generate", "-", "--nonsense"]):
+            _, err = self.colony(*words, status=2)
+            self.assertIn("--help", err)
+
+    def test_help_has_an_example(self):
+        for verb in "run runs generate score logits tokenize render eval chat ls show pull doctor bench".split():
+            out, _ = self.colony(verb, "--help")
+            self.assertIn("Example:", out)
+
+    def test_generate(self):
+        rows = [{"prompt": "The capital of France is"}, {"messages": [{"role": "user", "content": "Say hello."}]}, {"ids": [504, 3575, 282]}]
+        out = self.lines("generate", self.write("g.jsonl", rows), "--json", "--max-tokens", 5)
+        self.assertEqual([o["index"] for o in out], [0, 1, 2])
+        for o in out:
+            self.assertIn(o["finish"], ("stop", "length"))
+            self.assertTrue(o["prompt_ids"] and o["ids"])
+            self.assertLessEqual(len(o["ids"]), 5)
+        self.assertEqual(out[2]["prompt_ids"], [504, 3575, 282])
+        self.assertIn("Paris", out[0]["text"])
+        self.assertEqual(out, self.lines("generate", self.write("g.jsonl", rows), "--json", "--max-tokens", 5, "--batch", 1, "--threads", 1))
+
+    def test_generate_options(self):
+        one = self.write("g.jsonl", [{"prompt": "Once upon a time"}])
+        def ids(*words):
+            return self.lines("generate", one, "--json", "--max-tokens", 12, *words)[0]["ids"]
+        greedy = ids()
+        self.assertEqual(greedy, ids("--greedy", "--seed", 5))
+        self.assertEqual(greedy, ids("--temperature", 0))
+        warm = ids("--temperature", 1.5, "--seed", 1)
+        self.assertEqual(warm, ids("--temperature", 1.5, "--seed", 1))
+        self.assertNotEqual(warm, ids("--temperature", 1.5, "--seed", 2))
+        self.assertEqual(greedy, ids("--temperature", 1.5, "--top-k", 1))
+        self.assertEqual(len(ids("--ignore-eos")), 12)
+        text = self.lines("generate", one, "--json", "--max-tokens", 40)[0]["text"]
+        word = text.split()[3]
+        cut = self.lines("generate", one, "--json", "--max-tokens", 40, "--stop", word)[0]
+        self.assertEqual(cut["text"], text[: text.index(word)])
+        self.assertEqual(cut["finish"], "stop")
+        logprobs = self.lines("generate", one, "--json", "--max-tokens", 3, "--logprobs", 2)[0]["logprobs"]
+        self.assertEqual(len(logprobs), 3)
+        for entry in logprobs:
+            self.assertEqual(entry["id"], entry["top"][0]["id"])
+            self.assertLess(entry["logprob"], 0)
+
+    def test_bad_lines_are_told_with_file_line_and_field_and_the_rest_runs(self):
+        path = self.write("bad.jsonl", ["{", {"prompt": 3}, {"prompt": "a", "messages": []}, {"ids": []}, {"ids": [10**9]}, {}, "[1]", {"prompt": "Hi"}])
+        out, err = self.colony("generate", path, "--json", "--max-tokens", 2, status=1)
+        rows = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([r["finish"] for r in rows], ["error"] * 7 + ["length"])
+        for line in range(1, 8):
+            self.assertIn(f"bad.jsonl:{line}:", err)
+        self.assertIn("\"prompt\"", err)
+        self.colony("generate", self.folder / "absent.jsonl", status=1)
+        self.colony("generate", self.write("empty.jsonl", []), status=1)
+        self.colony("generate", path, "--model", self.folder / "nowhere", status=1)
+        self.colony("generate", path, "--model", "no/such-model", status=1)
+
+    def test_tokenize_and_render(self):
+        out = self.lines("tokenize", self.write("t.jsonl", [{"text": "Hello world 42"}, {"text": "<|im_start|>é😀"}, {"text": ""}]), "--json")
+        self.assertEqual(out[0]["decoded"], "Hello world 42")
+        self.assertEqual(out[0]["tokens"][:2], ["Hello", "Ġworld"])
+        self.assertEqual(len(out[0]["ids"]), len(out[0]["tokens"]))
+        self.assertEqual(out[1]["tokens"][0], "<|im_start|>")
+        self.assertEqual(out[1]["decoded"], "<|im_start|>é😀")
+        self.assertEqual(out[2]["ids"], [])
+        out = self.lines("render", "-", "--json", status=1,
+                         stdin='{"messages":[{"role":"user","content":"Hi"}],"add_generation_prompt":true}\n{"messages":"no"}\n')
+        self.assertTrue(out[0]["text"].endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"))
+        self.assertIn("error", out[1])
+
+    def test_logits_and_score_agree(self):
+        ids = self.lines("tokenize", "-", "--json", stdin='{"text":"The capital of France is Paris"}\n')[0]["ids"]
+        raw = self.folder / "x.f32"
+        out = self.lines("logits", "-", "--out", raw, "--json", "--dtype", "f32", stdin=json.dumps({"ids": ids}) + "\n" + json.dumps({"ids": ids[:2]}) + "\n")
+        vocab = out[0]["shape"][1]
+        self.assertEqual([o["shape"] for o in out], [[len(ids), vocab], [2, vocab]])
+        values = array.array("f")
+        values.frombytes(raw.read_bytes())
+        self.assertEqual(len(values), (len(ids) + 2) * vocab)
+        rows = [values[i * vocab:(i + 1) * vocab] for i in range(len(ids) + 2)]
+        self.assertEqual(list(rows[0]), list(rows[len(ids)]))  # the second input's first position: the same
+        logprob = 0.0
+        top = max(rows[len(ids) - 2])
+        logprob = rows[len(ids) - 2][ids[-1]] - top - math.log(sum(math.exp(v - top) for v in rows[len(ids) - 2]))
+        score = self.lines("score", "-", "--json", "--dtype", "f32", stdin='{"prompt":"The capital of France is","completion":" Paris"}\n')[0]
+        self.assertEqual(score["tokens"], 1)
+        self.assertAlmostEqual(score["logprob"], logprob, places=4)
+
+    def test_eval(self):
+        tasks = [{"id": i, "kind": k, "prompt": p, "answer": a, "check": c} for i, (k, p, a, c) in enumerate(
+            [("geo", "What is the capital of France?", "Paris", "regex:Paris"), ("geo", "Say nothing.", "xyzzy", "exact"), ("sum", "What is 1+1?", "2", "numeric")])]
+        out = self.lines("eval", self.write("e.jsonl", tasks), "--json", "--max-tokens", 20)
+        self.assertEqual([o["kind"] for o in out], ["geo", "sum"])
+        self.assertEqual(out[0]["tasks"], 2)
+        self.assertEqual(out[0]["success"], 0.5)
+        self.assertLess(out[0]["ci95"][0], 0.5)
+        self.assertGreater(out[0]["completion_tokens"], 0)
+
+    def test_models_agents_doctor(self):
+        models = self.lines("ls", "--json")
+        self.assertIn("colony/SmolLM2-135M-Instruct-GGUF", [m["model"] for m in models])
+        shown = self.lines("show", "--json")[0]
+        self.assertEqual((shown["layers"], shown["vocab_size"]), (30, 49152))
+        self.assertTrue(all(row["ok"] for row in self.lines("agents", "check", "--json")))
+        self.assertIn("generalist", [a["agent"] for a in self.lines("agents", "ls", "--json")])
+        self.colony("agents", "show", "generalist")
+        _, err = self.colony("agents", "show", "generalits", status=1)
+        self.assertIn("did you mean generalist", err)
+        self.colony("agents", "new", "mine", "--agents", self.folder / "agents")
+        self.colony("agents", "new", "mine", "--agents", self.folder / "agents", status=1)
+        self.colony("agents", "new", "../mine", "--agents", self.folder / "agents", status=1)
+        self.colony("agents", "check", "--agents", self.folder / "agents")
+        (self.folder / "agents/mine/agent.toml").write_text('nam = "mine"\n')
+        out, _ = self.colony("agents", "check", "--agents", self.folder / "agents", status=1)
+        self.assertIn("name", out)
+        states = {row["what"]: row["state"] for row in self.lines("doctor", "--json", status=None)}
+        self.assertEqual(states["instructions"], "ok")
+        self.assertEqual(states["model"], "ok")
+
+    def test_chat_answers_each_line(self):
+        out, _ = self.colony("chat", "--max-tokens", 8, stdin="Hello\n/new\nWhat is 2+2?\n")
+        self.assertEqual(len(out.strip("\n").split("\n")) >= 2, True)
+
+    def test_memory_ceiling_refuses(self):
+        _, err = self.colony("generate", "-", "--memory", "50MiB", stdin='{"prompt":"a"}\n', status=1)
+        self.assertIn("weights", err)
+
+    def test_dtypes_agree(self):
+        one = self.write("g.jsonl", [{"prompt": "The capital of France is"}])
+        texts = {d: self.lines("generate", one, "--json", "--max-tokens", 6, "--dtype", d)[0]["text"] for d in ("f32", "bf16", "int8")}
+        self.assertEqual(len(set(texts.values())), 1, texts)
+
+
+if __name__ == "__main__":
+    harness.main()
