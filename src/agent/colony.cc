@@ -376,7 +376,9 @@ struct Colony::State {
     Job& job = jobs.at(at->second);
     requests.erase(at);
     job.request.reset();
-    progress.tokens += output.prompt_ids.size() + output.ids.size();
+    // What never started has cost nothing.
+    const uint64_t prompt_tokens = output.first_step > 0 ? output.prompt_ids.size() : 0;
+    progress.tokens += prompt_tokens + output.ids.size();
     if (job.stage == Stage::kEmbedding) {
       --embedding;
       job.stage = Stage::kPlaced;
@@ -394,7 +396,7 @@ struct Colony::State {
       return;
     }
     Ending ending(job.index, clock.now());
-    ending.prompt_tokens = output.prompt_ids.size();
+    ending.prompt_tokens = prompt_tokens;
     ending.completion_tokens = output.ids.size();
     if (output.error) {
       // Deadlines, budgets and cancelling are nobody's fault.
