@@ -122,7 +122,7 @@ class Client {
       curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
       curl_easy_setopt(c, CURLOPT_TIMEOUT, static_cast<long>(seconds));
     }
-    if (from > 0) curl_easy_setopt(c, CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(from));
+    if (from > 0) curl_easy_setopt(c, CURLOPT_RANGE, fmt::format("{}-", from).c_str());
     const CURLcode code = curl_easy_perform(c);
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &sink.response.status);
     if (cancelled_now()) return cancelled("interrupted");
@@ -271,7 +271,7 @@ class Puller {
  private:
   std::string what() const { return name_.repo + "@" + name_.revision; }
 
-  // A GET or HEAD with redirects inside the endpoint followed, tried again while that may help.
+  // A GET or HEAD with relative redirects followed, tried again while that may help.
   Result<std::pair<Response, std::string>> ask(std::string url, bool head, const std::string& what_for, std::string* body) {
     const std::string first = url;
     for (int attempt = 0;; ++attempt) {
@@ -290,9 +290,11 @@ class Puller {
           return true;
         }, client_.options().metadata_seconds);
         if (!r || r->status < 300 || r->status >= 400 || r->header("location").empty()) break;
-        const std::string next = resolve_location(url, r->header("location"));
-        if (origin_of(next) != origin_of(client_.options().endpoint)) break;  // the caller decides
-        url = next;
+        const std::string location = r->header("location");
+        // A relative one is a renamed repository; an absolute one is where the content lies, and the
+        // caller's business.
+        if (!location.starts_with('/') || location.starts_with("//")) break;
+        url = resolve_location(url, location);
         if (body != nullptr) body->clear();
       }
       if (too_long) return exhausted("{}: the answer is longer than {}", what_for, format_bytes(kListMax));
