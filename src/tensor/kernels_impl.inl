@@ -31,8 +31,8 @@ INLINE F f_exp(F x) {
 }
 
 // ---- products ----
-// While the first rows pass over a panel, the next panel (it follows in memory) is fetched, so that
-// reading weights and multiplying overlap at every number of rows. Past the end nothing happens.
+// While rows pass over a panel, the next panel (it follows in memory) is fetched, so that reading
+// weights and multiplying overlap at every number of rows. Past the end nothing happens.
 INLINE void prefetch_lines(const void* from, int bytes) {
   for (int line = 0; line < bytes; line += 64) prefetch(static_cast<const char*>(from) + line);
 }
@@ -95,15 +95,20 @@ INLINE void tile_int8(const PanelArgs& a, int64_t row, int vec) {
     for (int v = 0; v < NV; ++v) acc[r][v] = f_zero();
   }
   const auto* group = static_cast<const uint8_t*>(a.panel);
+  // This pass's share of the next panel's group.
+  constexpr int64_t kLines = kInt8GroupBytes / 64;
+  const int64_t passes = (a.rows + kRowsInt8 - 1) / kRowsInt8, pass = row / kRowsInt8;
+  const int64_t first_line = kLines * pass / passes, last_line = kLines * (pass + 1) / passes;
   for (int64_t g = 0; g < groups; ++g, group += kInt8GroupBytes) {
     I dot[R][NV];
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
     }
-    if (row == 0) prefetch_lines(group + groups * kInt8GroupBytes, kInt8GroupBytes);
+    for (int64_t line = first_line; line < last_line; ++line) prefetch_far(group + groups * kInt8GroupBytes + 64 * line);
     for (int k = 0; k < kGroup; k += 2) {
       W wv[NV];
       for (int v = 0; v < NV; ++v) wv[v] = w_load_u8(group + k * kPanel + 32 * (vec + v));
+      prefetch(group + 2 * kInt8GroupBytes + k * kPanel);  // from the second-level cache
       for (int r = 0; r < R; ++r) {
         const W xv = w_set_pair(x[r] + g * kGroup + k);
         for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], wv[v], xv);
@@ -169,15 +174,17 @@ static void quantize_row(const float* x, int64_t k, int16_t* p, float* scale, fl
   *scale = !sound ? __builtin_nanf("") : usable ? amax / static_cast<float>(kActivationMax) : 0.0f;
   const F by = f_set(usable ? inverse : 0.0f);
   const int64_t padded = (k + kGroup - 1) / kGroup * kGroup;
-  for (int64_t i = 0; i < padded; i += 16) {
-    float block[16];
-    load_tail(x + i, k - i, block);
-    i_store16(p + i, f_round_i(sound ? f_mul(f_load(block), by) : f_zero()));
-  }
   for (int64_t g = 0; g < padded / kGroup; ++g) {
-    int32_t sum = 0;
-    for (int i = 0; i < kGroup; ++i) sum += p[g * kGroup + i];
-    sums[g] = static_cast<float>(sum);
+    F sum = f_zero();  // whole numbers below 2^24: exact in any order
+    for (int64_t i = g * kGroup; i < (g + 1) * kGroup; i += 16) {
+      float block[16];
+      const bool inside = k - i >= 16;
+      if (!inside) load_tail(x + i, k - i, block);
+      const I rounded = f_round_i(sound ? f_mul(f_load(inside ? x + i : block), by) : f_zero());
+      i_store16(p + i, rounded);
+      sum = f_add(sum, i_to_f(rounded));
+    }
+    sums[g] = f_sum(sum);
   }
 }
 
@@ -255,9 +262,15 @@ static void attention_heads(const AttentionTile& a) {
     const int from = a.first > start ? static_cast<int>(a.first - start) : 0;
     const int to = a.position - start < kPageTokens ? static_cast<int>(a.position - start)
                                                     : kPageTokens - 1;
+    // This page's values come while its keys are read, the next page's keys while the values are.
+    const bool more = page < a.position / kPageTokens;
+    const std::byte* next = more ? a.base + static_cast<uint64_t>(a.pages[page + 1]) * a.page_stride + a.k_offset : nullptr;
+    constexpr int kBytes = type == KvType::kF32 ? 4 : 2;
+    constexpr int kKeyLines = kPageTokens * kBytes / 64;
     F s[H][2];
     for (int h = 0; h < H; ++h) s[h][0] = s[h][1] = f_zero();
     for (int d = 0; d < a.head_dim; ++d) {
+      for (int line = 0; line < kKeyLines; ++line) prefetch(values + (d * kKeyLines + line) * 64);
       const F k0 = kv_load<type>(keys, d * kPageTokens);
       const F k1 = kv_load<type>(keys, d * kPageTokens + 16);
       for (int h = 0; h < H; ++h) {
@@ -294,6 +307,9 @@ static void attention_heads(const AttentionTile& a) {
           for (int v = 0; v < kAccVecs; ++v) sum[h][v] = f_mul(f_load(acc[h] + d + 16 * v), f_set(keep[h]));
         }
         for (int j = from; j <= to; ++j) {
+          if (more) {
+            for (int line = 0; line < kAccVecs * kBytes / 4; ++line) prefetch(next + ((d / (16 * kAccVecs) * kPageTokens + j) * (kAccVecs * kBytes / 4) + line) * 64);
+          }
           F value[kAccVecs];
           for (int v = 0; v < kAccVecs; ++v) value[v] = kv_load<type>(values, j * a.padded_dim + d + 16 * v);
           for (int h = 0; h < H; ++h) {

@@ -255,10 +255,15 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         if (direct) continue;
         for (int64_t r = 0; r < a.rows; ++r) {
           float* y = args.y.data() + (row + r) * n + p * kPanel;
-          for (int64_t j = 0; j < width; ++j) {
-            float value = tile[r * kPanel + j];
-            if (!args.bias.empty()) value += args.bias[static_cast<size_t>(p * kPanel + j)];
-            y[j] = args.accumulate ? y[j] + value : value;
+          float* value = tile + r * kPanel;
+          if (!args.bias.empty()) {
+            const float* bias = args.bias.data() + p * kPanel;
+            for (int64_t j = 0; j < width; ++j) value[j] += bias[j];
+          }
+          if (args.accumulate) {
+            for (int64_t j = 0; j < width; ++j) y[j] += value[j];
+          } else {
+            std::memcpy(y, value, static_cast<size_t>(width) * sizeof(float));
           }
         }
       }

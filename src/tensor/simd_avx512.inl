@@ -119,6 +119,7 @@ V F bf_dot(F sum, B w, BX x) {
 }
 #endif
 V void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+V void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 V uint16_t scalar_to_bf16(float x) {
   uint32_t bits;
   __builtin_memcpy(&bits, &x, 4);

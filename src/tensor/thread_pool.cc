@@ -1,5 +1,5 @@
 // A generation counter under a futex-backed atomic wakes the workers; parts are taken from an
-// atomic counter. The short spin before sleeping (kSpins pauses, about 5 µs) covers the gap between two
+// atomic counter. The short spin before sleeping (kSpins pauses, about 15 µs) covers the gap between two
 // products of one layer; longer spins were measured to cost more than they give when another
 // process wants the core.
 #include "tensor/thread_pool.h"
@@ -15,7 +15,7 @@
 namespace colony::tensor {
 
 namespace {
-constexpr int kSpins = 150;
+constexpr int kSpins = 1000;
 }
 
 struct ThreadPool::State {
