@@ -26,8 +26,8 @@ void kv_store(const KvView& kv, std::span<const AttentionRow> rows, const float*
               int64_t row_stride, ThreadPool& pool) {
   const int dim = kv.head_dim, padded = padded_dim(dim);
   const uint64_t one = head_bytes(kv.type, dim), half = one * static_cast<uint64_t>(kv.kv_heads);
-  const auto store = [&](int head) {
-    for (size_t r = 0; r < rows.size(); ++r) {
+  const auto store = [&](int head, size_t from, size_t to) {
+    for (size_t r = from; r < to; ++r) {
       const auto slot = rows[r].position % kPageTokens;
       std::byte* page = kv.base + kv.page_stride * static_cast<uint64_t>(rows[r].pages[static_cast<size_t>(
                                                       rows[r].position / kPageTokens)]);
@@ -46,11 +46,14 @@ void kv_store(const KvView& kv, std::span<const AttentionRow> rows, const float*
       }
     }
   };
-  // Split by head, not by row: rows of one page share the cache lines of K.
-  if (rows.size() >= 32) {
-    pool.run(kv.kv_heads, store);
+  // Split by head and in two halves of the rows: rows of one page share the cache lines of K.
+  if (rows.size() >= 8) {
+    pool.run(2 * kv.kv_heads, [&](int i) {
+      const size_t middle = rows.size() / 2;
+      i % 2 == 0 ? store(i / 2, 0, middle) : store(i / 2, middle, rows.size());
+    });
   } else {
-    for (int head = 0; head < kv.kv_heads; ++head) store(head);
+    for (int head = 0; head < kv.kv_heads; ++head) store(head, 0, rows.size());
   }
 }
 

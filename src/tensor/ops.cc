@@ -10,7 +10,7 @@ namespace colony::tensor {
 namespace {
 
 // Below this many numbers a call costs less than waking another thread.
-constexpr int64_t kWorthSplitting = 16384;
+constexpr int64_t kWorthSplitting = 6144;
 
 // Calls body(from, to) over [0, rows), split over the pool when it pays.
 template <typename Body>
