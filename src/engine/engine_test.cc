@@ -265,7 +265,7 @@ struct TextRig {
     write_tiny_checkpoint(folder.path(), shape, 9);
     rig = std::make_unique<Rig>(folder.path(), "f32", 2);
     auto with_text = std::make_shared<Snapshot>(rig->snapshot());
-    with_text->text.tokenizer = small_tokenizer({"re", "red", "gr", "gre", "bl", "blue", "no"});
+    with_text->text.tokenizer = small_tokenizer({"re", "red", "gr", "gre", "bl", "blu", "blue", "no"});
     with_text->eos_ids = {0};
     snapshot = with_text;
     auto made = Engine::create(snapshot, options(16, 64, true, 100), rig->ledger(), pool, clock, rig->metrics());
