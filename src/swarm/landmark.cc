@@ -100,7 +100,10 @@ size_t LandmarkMap::count() const {
 }
 
 std::array<double, kLandmarks> LandmarkMap::similarity(const Place& place) const {
-  const Place z = centred(place);
+  return similarity_of(centred(place));
+}
+
+std::array<double, kLandmarks> LandmarkMap::similarity_of(const Place& z) const {
   std::array<double, kLandmarks> s{};
   for (size_t j = 0; j < kLandmarks; ++j) s[j] = there(j) ? dot(z, centre_[j]) : -2;
   return s;
@@ -112,13 +115,17 @@ std::optional<size_t> LandmarkMap::nearest(const Place& place) const {
   return static_cast<size_t>(std::max_element(s.begin(), s.end()) - s.begin());
 }
 
-Features LandmarkMap::features(const Place& place) const {
+Features LandmarkMap::features(const Place& place) const { return features_of(centred(place)); }
+
+Features LandmarkMap::features_at(size_t slot) const { return features_of(centre_[slot]); }
+
+Features LandmarkMap::features_of(const Place& z) const {
   Features f;
   f.count = 1;
   f.index[0] = 0;
   f.value[0] = 1;
   if (count() == 0) return f;
-  const auto s = similarity(place);
+  const auto s = similarity_of(z);
   std::array<uint8_t, kLandmarks> order{};
   for (size_t j = 0; j < kLandmarks; ++j) order[j] = static_cast<uint8_t>(j);
   std::partial_sort(order.begin(), order.begin() + kKept, order.end(), [&](uint8_t a, uint8_t b) { return s[a] != s[b] ? s[a] > s[b] : a < b; });

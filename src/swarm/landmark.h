@@ -37,6 +37,8 @@ class LandmarkMap {
   LandmarkMap(uint64_t seed, NodeId node) : seed_(seed), node_(node) {}
 
   Features features(const Place& place) const;
+  // Those of a landmark's own centre.
+  Features features_at(size_t slot) const;
   // Cosine of the centred place with each landmark; slots without one have -2.
   std::array<double, kLandmarks> similarity(const Place& place) const;
   // The slot nearest to the place; nullopt before the first rebuild.
@@ -49,6 +51,7 @@ class LandmarkMap {
   }
   // Where the task just learned stands in the log; nullopt when the log is closed.
   std::optional<size_t> last_logged() const;
+  bool logging() const { return log_open_; }
   std::vector<Logged>& log() { return log_; }
   const std::vector<Logged>& log() const { return log_; }
   static Place place_of(const Logged& logged);
@@ -60,6 +63,8 @@ class LandmarkMap {
  private:
   friend struct NodeBytes;  // node_bytes.cc writes and reads it
   Place centred(const Place& place) const;
+  std::array<double, kLandmarks> similarity_of(const Place& z) const;
+  Features features_of(const Place& z) const;
   void rebuild();
   void merge_close();
 

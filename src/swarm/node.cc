@@ -25,11 +25,12 @@ std::vector<Effect> Node::step(const Event& event, const Now& now) {
   s.effects.clear();
   if (const auto* born = std::get_if<AgentBorn>(&event)) {
     auto [at, fresh] = s.members.try_emplace(born->agent);
-    at->second.name = born->name;
+    at->second.name = born->name.substr(0, kNameMax);
     at->second.hosted = true;
     if (fresh) at->second.trail.refresh(s.population);
   } else if (const auto* retired = std::get_if<AgentRetired>(&event)) {
     if (const auto at = s.members.find(retired->agent); at != s.members.end()) at->second.hosted = false;
+    s.end_leases_of_agent(retired->agent);
     // Trails of agents that are gone are kept for their return, the least used are let go first.
     while (static_cast<size_t>(std::count_if(s.members.begin(), s.members.end(), [](const auto& m) { return !m.second.hosted; })) > kUnhostedMax) {
       auto least = s.members.end();
@@ -72,6 +73,13 @@ void Node::State::received(const Announce& m, const Now& now) {
   for (const float x : m.place) {
     if (!std::isfinite(x)) return;
   }
+  end_lapsed_leases(now.step);
+  for (auto at = leases.lower_bound({m.task, 0}); at != leases.end() && at->first.first == m.task;) {
+    const auto next = std::next(at);
+    // Asked anew: by another node (the asker died), or by the same in a later round.
+    if (at->second.asker != m.asker || at->second.round < m.round) end_lease(at);
+    at = next;
+  }
   const Features features = map.features(m.place);
   for (const auto& [id, member] : members) {
     if (!member.hosted) continue;
@@ -89,6 +97,7 @@ void Node::State::learn(const Announce& m) {
   if (map.learn(m.place)) {
     fill_from_log();
     map.close_full_log();
+    if (map.log().empty()) std::vector<Extra>().swap(extras);
   } else if (heard % kPopulationEvery == 0) {
     refresh_population();
   }
@@ -120,6 +129,7 @@ void Node::State::fill_from_log() {
   for (const auto& logged : map.log()) {
     if (logged.agent != 0) known.push_back({logged.agent, {map.features(LandmarkMap::place_of(logged)), static_cast<double>(logged.score)}});
   }
+  for (const auto& extra : extras) known.push_back({extra.agent, {map.features(extra.place), static_cast<double>(extra.score)}});
   for (auto& [id, member] : members) member.trail.restart(map);
   for (const auto& [id, deposit] : known) {
     if (const auto at = members.find(id); at != members.end()) at->second.trail.add(deposit.first, deposit.second);
@@ -134,7 +144,10 @@ void Node::State::fill_from_log() {
 void Node::State::received(const Bid& m, const Now&) {
   const auto at = asked.find(m.task);
   if (at == asked.end() || !at->second.open || at->second.round != m.round) return;
-  if (!std::isfinite(m.index) || m.agent == 0 || at->second.bids.size() >= kBidsMax) return;
+  for (const double value : {m.index, m.mean, m.deviation, m.recent, m.n, m.load}) {
+    if (!std::isfinite(value)) return;
+  }
+  if (m.agent == 0 || at->second.bids.size() >= kBidsMax) return;
   // Ascending agent; of several bids for one agent the first that came counts.
   auto& bids = at->second.bids;
   const auto place = std::lower_bound(bids.begin(), bids.end(), m.agent, [](const Bid& bid, AgentId agent) { return bid.agent < agent; });
@@ -178,29 +191,67 @@ void Node::State::close(const BidsClosed& e, const Now&) {
   effects.emplace_back(Send{host, assign});
 }
 
-void Node::State::received(const Assign& m, const Now&) {
+void Node::State::received(const Assign& m, const Now& now) {
   const auto at = members.find(m.agent);
   if (at == members.end() || !at->second.hosted) return;
   for (const float x : m.place) {
     if (!std::isfinite(x)) return;
   }
-  at->second.trail.end(m.task);  // assigned once more: it counts once
-  at->second.trail.begin(m.task, m.place, map.features(m.place));
+  end_leases_of(m.task);  // assigned once more: it counts once
+  if (!outcomes.contains({m.task, m.agent})) {  // else it is late: there is nothing to wait for
+    at->second.trail.begin(m.task, m.place, map.features(m.place));
+    leases[{m.task, m.agent}] = Lease{m.asker, m.round, now.step};
+    lease_order.emplace_back(now.step, std::pair(m.task, m.agent));
+  }
   effects.emplace_back(Work{m.task, m.asker, m.agent});
 }
 
 void Node::State::withdrawn(const TaskWithdrawn& e) {
-  for (auto& [id, member] : members) member.trail.end(e.task);
+  if (const auto at = asked.find(e.task); at != asked.end()) {
+    at->second.open = false;
+    at->second.bids.clear();
+  }
+  end_leases_of(e.task);
+}
+
+void Node::State::end_lease(std::map<std::pair<TaskId, AgentId>, Lease>::iterator at) {
+  const auto [task, agent] = at->first;
+  if (const auto member = members.find(agent); member != members.end()) member->second.trail.end(task);
+  leases.erase(at);
+}
+
+void Node::State::end_leases_of(TaskId task) {
+  for (auto at = leases.lower_bound({task, 0}); at != leases.end() && at->first.first == task;) end_lease(at++);
+}
+
+void Node::State::end_leases_of_agent(AgentId agent) {
+  for (auto at = leases.begin(); at != leases.end();) {
+    const auto next = std::next(at);
+    if (at->first.second == agent) end_lease(at);
+    at = next;
+  }
+}
+
+// What nobody ended for so long was lost on the way.
+void Node::State::end_lapsed_leases(uint64_t step) {
+  while (!lease_order.empty()) {
+    const auto [granted, key] = lease_order.front();
+    const auto at = leases.find(key);
+    const bool holds = at != leases.end() && at->second.step == granted;
+    if (holds && step < granted + kLeaseSteps) return;
+    lease_order.pop_front();
+    if (holds) end_lease(at);
+  }
 }
 
 void Node::State::received(const Outcome& m, const Now& now) {
   const auto at = members.find(m.agent);
   if (at == members.end()) return;
   Member& member = at->second;
-  member.trail.end(m.task);
   const bool finite = std::all_of(m.place.begin(), m.place.end(), [](float x) { return std::isfinite(x); });
   if (!finite || !(m.score >= 0 && m.score <= 1)) return;
   if (!outcomes.insert({m.task, m.agent})) return;
+  if (const auto lease = leases.find({m.task, m.agent}); lease != leases.end()) end_lease(lease);
   const Features features = map.features(m.place);
   const auto nearest = map.nearest(m.place);
   const double predicted = member.trail.read(features, now.task_time).mean;
@@ -209,24 +260,36 @@ void Node::State::received(const Outcome& m, const Now& now) {
     map.log()[logged->second].agent = m.agent;
     map.log()[logged->second].score = static_cast<float>(m.score);
     logged_at.erase(logged);
+  } else if (map.logging() && extras.size() < kExtrasMax) {
+    extras.push_back({m.place, m.agent, static_cast<float>(m.score)});
   }
   effects.emplace_back(Deposited{m.task, m.agent, predicted, m.score});
 }
 
 std::vector<Node::TrailView> Node::trails() const {
+  std::vector<Features> centres;
+  for (size_t slot = 0; slot < kLandmarks; ++slot) {
+    if (state_->map.there(slot)) centres.push_back(state_->map.features_at(slot));
+  }
   std::vector<TrailView> out;
   for (const auto& [id, member] : state_->members) {
     if (!member.hosted) continue;
     TrailView view{id, member.name, member.trail.n(), member.trail.weights()[0], {}};
-    for (size_t slot = 0; slot < kLandmarks; ++slot) {
-      if (state_->map.there(slot)) view.at_landmark.push_back(member.trail.weights()[0] + member.trail.weights()[slot + 1]);
-    }
+    for (const auto& features : centres) view.at_landmark.push_back(member.trail.mean(features));
     out.push_back(std::move(view));
   }
   return out;
 }
 
 size_t Node::landmarks() const { return state_->map.count(); }
-std::optional<size_t> Node::landmark_of(const Place& place) const { return state_->map.nearest(place); }
+
+// Slots have holes where landmarks merged; outside they are numbered without.
+std::optional<size_t> Node::landmark_of(const Place& place) const {
+  const auto slot = state_->map.nearest(place);
+  if (!slot) return std::nullopt;
+  size_t number = 0;
+  for (size_t before = 0; before < *slot; ++before) number += state_->map.there(before);
+  return number;
+}
 
 }  // namespace colony::swarm

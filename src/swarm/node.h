@@ -139,7 +139,8 @@ class Node {
   };
   std::vector<TrailView> trails() const;   // ascending agent id
   size_t landmarks() const;
-  // The landmark nearest to a place; nullopt before the first rebuild.
+  // The landmark nearest to a place, below landmarks(), numbered as in at_landmark; nullopt before
+  // the first rebuild.
   std::optional<size_t> landmark_of(const Place& place) const;
 
  private:

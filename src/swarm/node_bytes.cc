@@ -10,8 +10,9 @@ namespace colony::swarm {
 namespace {
 
 constexpr char kMagic[4] = {'C', 'O', 'L', 'N'};
-constexpr uint32_t kVersion = 1;
-constexpr size_t kDigest = 32, kNameMax = 4096, kMembersMax = 1 << 20;
+constexpr uint32_t kVersion = 2;
+constexpr size_t kDigest = 32, kMembersMax = 1 << 20;
+constexpr double kMost = 1e15;  // no honest number is larger; beyond, arithmetic would overflow
 static_assert(std::endian::native == std::endian::little);
 
 class Writer {
@@ -57,9 +58,10 @@ class Reader {
     if (count > most || count * least > left_.size()) good_ = false;
     return good_ ? count : 0;
   }
+  // Numbers, and none beyond kMost.
   template <typename List>
   void finite(const List& list) {
-    for (const auto value : list) good_ = good_ && std::isfinite(value);
+    for (const auto value : list) good_ = good_ && std::abs(value) <= kMost;  // false for NaN
   }
   void require(bool what) { good_ = good_ && what; }
   bool good() const { return good_; }
@@ -105,6 +107,9 @@ struct NodeBytes {
     r.get(open);
     m.log_open_ = open != 0;
     const size_t count = r.get_count(kMapLog, sizeof(Logged::place) + sizeof(AgentId) + sizeof(float));
+    // The log holds every task heard, until it is full; then nothing.
+    r.require(open <= 1 && (m.log_open_ ? count < kMapLog && m.learned_ == count : count == 0 && m.learned_ >= kMapLog));
+    if (!r.good()) return;
     m.log_.resize(count);
     for (auto& logged : m.log_) {
       r.get(logged.place);
@@ -146,7 +151,7 @@ struct NodeBytes {
     for (auto& d : t.detectors_) {
       for (double* value : {&d.down, &d.up, &d.fast_mean, &d.fast_n}) {
         r.get(*value);
-        r.require(std::isfinite(*value) && *value >= 0);
+        r.require(*value >= 0 && *value <= kMost);
       }
     }
   }
@@ -168,6 +173,12 @@ std::string Node::save() const {
     w.put(id);
     w.put_text(member.name);
     NodeBytes::write(w, member.trail);
+  }
+  w.put(static_cast<uint32_t>(s.extras.size()));
+  for (const auto& extra : s.extras) {
+    w.put(extra.place);
+    w.put(extra.agent);
+    w.put(extra.score);
   }
   const std::string digest = digest_of(w.bytes());
   return std::move(w.bytes()) + digest;
@@ -201,7 +212,24 @@ Status Node::load(std::string_view bytes) {
     Member& member = fresh->members[id];
     r.get_text(member.name);
     NodeBytes::read(r, member.trail);
-    if (r.good()) member.trail.refresh(fresh->population);
+    if (!r.good()) break;
+    member.trail.refresh(fresh->population);
+    // What is no sum of squares gives weights and variances that are none.
+    r.finite(member.trail.weights());
+    for (size_t j = 0; j < kFeatures; ++j) {
+      const double variance = member.trail.variance(j);
+      r.require(variance >= 0 && variance <= fresh->population.tau(j) * (1 + 1e-6));
+    }
+  }
+  const size_t extras = r.get_count(kExtrasMax, sizeof(Place) + sizeof(AgentId) + sizeof(float));
+  r.require(extras == 0 || fresh->map.logging());
+  for (size_t i = 0; i < extras && r.good(); ++i) {
+    Extra& extra = fresh->extras.emplace_back();
+    r.get(extra.place);
+    r.get(extra.agent);
+    r.get(extra.score);
+    r.finite(extra.place);
+    r.require(extra.score >= 0 && extra.score <= 1);
   }
   if (!r.good() || !r.at_end() || fresh->members.size() != members) return corrupt("a saved node: its fields are not what version {} has", version);
   for (const auto& [id, member] : state_->members) {

@@ -28,6 +28,7 @@ class Recent {
     }
     return true;
   }
+  bool contains(const Key& key) const { return set_.contains(key); }
 
  private:
   std::set<Key> set_;
@@ -48,6 +49,26 @@ struct Asked {
   std::vector<Bid> bids;
 };
 
+// An agent of ours was assigned a task and its outcome is not here. Ends with the outcome, the
+// withdrawal, a newer announcement of the task, the agent's retirement, or after kLeaseSteps: all
+// it holds is the narrower deviation, so one that ends early costs no work.
+struct Lease {
+  NodeId asker = 0;
+  uint32_t round = 0;
+  uint64_t step = 0;  // Now::step at the assignment
+};
+inline constexpr uint64_t kLeaseSteps = 1 << 17;  // far beyond the longest answer
+
+// An outcome that has no room of its own in the map's log: a second one of the same task (the first
+// agent failed), or one of a task that was never announced here.
+struct Extra {
+  Place place{};
+  AgentId agent = 0;
+  float score = 0;
+};
+inline constexpr size_t kExtrasMax = 4 * kMapLog;
+inline constexpr size_t kNameMax = 4096;  // bytes; longer ones are cut
+
 struct Node::State {
   explicit State(const NodeOptions& o) : options(o), map(o.seed, o.id) {}
 
@@ -61,8 +82,11 @@ struct Node::State {
   std::map<TaskId, Asked> asked;
   std::deque<TaskId> asked_order;
   Recent<TaskId> announced;
+  std::map<std::pair<TaskId, AgentId>, Lease> leases;
+  std::deque<std::pair<uint64_t, std::pair<TaskId, AgentId>>> lease_order;  // (step, key), as granted
   Recent<std::pair<TaskId, AgentId>> outcomes;
   std::map<TaskId, size_t> logged_at;  // task -> place in the map's log
+  std::vector<Extra> extras;           // empty when the map's log is closed
 
   std::vector<Effect> effects;
 
@@ -75,6 +99,10 @@ struct Node::State {
   void received(const Outcome& m, const Now& now);
   void learn(const Announce& m);
   void fill_from_log();
+  void end_lease(std::map<std::pair<TaskId, AgentId>, Lease>::iterator at);
+  void end_leases_of(TaskId task);
+  void end_leases_of_agent(AgentId agent);
+  void end_lapsed_leases(uint64_t step);
   void refresh_population();
 };
 

@@ -80,6 +80,8 @@ void invert(const Square& a, Square& inverse) {
 
 }  // namespace
 
+double Trail::mean(const Features& features) const { return along(features, w_); }
+
 Reading Trail::read(const Features& features, uint64_t task_time) const {
   const double age = task_time > recent_at_ ? static_cast<double>(task_time - recent_at_) : 0;
   const double decay = std::exp(-age / kRecentMemory);

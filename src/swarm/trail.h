@@ -48,6 +48,7 @@ class Trail {
   void add(const Features& features, double score);
 
   double n() const { return n_; }
+  double mean(const Features& features) const;  // φ·w
   const Weights& weights() const { return w_; }
   double variance(size_t j) const { return p_[j * kFeatures + j]; }
   double evidence(size_t j) const { return s_[j * kFeatures + j]; }
