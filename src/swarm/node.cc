@@ -81,6 +81,7 @@ void Node::State::received(const Announce& m, const Now& now) {
     at = next;
   }
   const Features features = map.features(m.place);
+  effects.reserve(members.size());
   for (const auto& [id, member] : members) {
     if (!member.hosted) continue;
     const Reading r = member.trail.read(features, now.task_time);

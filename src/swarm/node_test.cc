@@ -278,8 +278,10 @@ struct Swarm {
     const auto take = [&](std::vector<Effect> effects) {
       for (auto& effect : effects) {
         if (auto* send = std::get_if<Send>(&effect)) {
-          for (NodeId to = 0; to < nodes.size(); ++to) {
-            if (!send->to || *send->to == to) bus.emplace_back(to, send->message);
+          if (send->to) {
+            bus.emplace_back(*send->to, std::move(send->message));  // as the colony does
+          } else {
+            for (NodeId to = 0; to < nodes.size(); ++to) bus.emplace_back(to, send->message);
           }
         } else if (auto* work = std::get_if<Work>(&effect)) {
           out.first = *work;
@@ -292,8 +294,8 @@ struct Swarm {
     };
     take(nodes[at].step(event, now));
     for (size_t i = 0; i < bus.size(); ++i) {
-      const auto [to, message] = bus[i];
-      take(nodes[to].step(Received{message}, now));
+      const NodeId to = bus[i].first;
+      take(nodes[to].step(Received{std::move(bus[i].second)}, now));
     }
     return out;
   }

@@ -60,21 +60,25 @@ void invert(const Square& a, Square& inverse) {
       l[i * kQ + j] = i == j ? std::sqrt(std::max(sum, 1e-12)) : sum / l[j * kQ + j];
     }
   }
-  Square li{};  // L⁻¹
+  // L⁻¹ and its square, with whole rows in the inner loops so that they run in vector registers.
+  Square li{};
   for (size_t i = 0; i < kQ; ++i) {
+    for (size_t k = 0; k < i; ++k) {
+      const double factor = l[i * kQ + k];
+      for (size_t j = 0; j <= k; ++j) li[i * kQ + j] -= factor * li[k * kQ + j];
+    }
+    for (size_t j = 0; j < i; ++j) li[i * kQ + j] /= l[i * kQ + i];
     li[i * kQ + i] = 1 / l[i * kQ + i];
-    for (size_t j = 0; j < i; ++j) {
-      double sum = 0;
-      for (size_t k = j; k < i; ++k) sum -= l[i * kQ + k] * li[k * kQ + j];
-      li[i * kQ + j] = sum / l[i * kQ + i];
+  }
+  inverse.fill(0);
+  for (size_t k = 0; k < kQ; ++k) {
+    for (size_t i = 0; i <= k; ++i) {
+      const double factor = li[k * kQ + i];
+      for (size_t j = 0; j <= i; ++j) inverse[i * kQ + j] += factor * li[k * kQ + j];
     }
   }
   for (size_t i = 0; i < kQ; ++i) {
-    for (size_t j = 0; j <= i; ++j) {
-      double sum = 0;
-      for (size_t k = i; k < kQ; ++k) sum += li[k * kQ + i] * li[k * kQ + j];
-      inverse[i * kQ + j] = inverse[j * kQ + i] = sum;
-    }
+    for (size_t j = 0; j < i; ++j) inverse[j * kQ + i] = inverse[i * kQ + j];
   }
 }
 
