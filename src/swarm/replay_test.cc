@@ -163,7 +163,7 @@ double mean_of_orders(const Replay& replay, const char* what, NodeId nodes) {
 // Published for these data: uniform choice .3205, a context-free UCB1 .4291, rule B .4315 with a
 // random projection (ten orders), the best single agent in hindsight .4366.
 TEST(SlowReplay, SmallPoolOfMmluPro) {
-  if (!fs::exists(folder() / "embeddings.f16")) GTEST_SKIP() << "not run: no " << folder() << "; NodeLearns… is its twin";
+  if (!fs::exists(folder() / "embeddings.f16")) GTEST_SKIP() << "not run: no " << folder() << "; Node.LearnsWhoIsGoodAtWhat is its twin";
   Replay replay{read_places(), read_scores(folder() / "scores.csv", small_pool())};
   ASSERT_EQ(replay.places.size(), 11954u);
   ASSERT_EQ(replay.scores.size(), 11954u);
@@ -174,7 +174,7 @@ TEST(SlowReplay, SmallPoolOfMmluPro) {
 
 // Uniform choice .3844, UCB1 .4177, rule B .4413 with a random projection; .4366 the best single.
 TEST(SlowReplay, ComposedPoolOfMmluPro) {
-  if (!fs::exists(folder() / "embeddings.f16")) GTEST_SKIP() << "not run: no " << folder() << "; NodeLearns… is its twin";
+  if (!fs::exists(folder() / "embeddings.f16")) GTEST_SKIP() << "not run: no " << folder() << "; Node.LearnsWhoIsGoodAtWhat is its twin";
   Replay replay{read_places(), read_scores(folder() / "scores_composed15.csv", {})};
   ASSERT_EQ(replay.scores.size(), replay.places.size());
   ASSERT_EQ(replay.scores[0].size(), 15u);
