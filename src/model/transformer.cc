@@ -130,7 +130,7 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
             bytes_for(c.vocab_size, c.hidden_size) + static_cast<uint64_t>(c.hidden_size) * 4;
   ASSIGN_OR_RETURN(s.lease, ledger.take("weights", s.bytes));
 
-  for (const auto& name : s.weights.unexpected()) log_warn("{}: tensor {} is not used", path.string(), name);
+  for (const auto& name : s.weights.unexpected()) log_warn("{}: tensor {} is not used", path.string(), to_line(Json(name)));
   ASSIGN_OR_RETURN(s.embedding, s.weights.find("model.embed_tokens.weight", c.vocab_size, c.hidden_size));
   ASSIGN_OR_RETURN(s.final_norm, read_vector(s.weights, "model.norm.weight", c.hidden_size));
   // Everything is found and its shape checked before the first matrix is packed.

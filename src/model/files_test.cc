@@ -1,0 +1,281 @@
+// Files from outside: GGUF's blocks number by number, and broken checkpoints of every kind we know.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <cmath>
+
+#include "base/rng.h"
+#include "model/gguf.h"
+#include "model/safetensors.h"
+#include "model/transformer.h"
+
+namespace colony::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::vector<std::pair<std::string, DType>> kBlocks = {
+    {"Q8_0", DType::kQ8_0}, {"Q4_0", DType::kQ4_0}, {"Q4_1", DType::kQ4_1}, {"Q5_0", DType::kQ5_0}, {"Q5_1", DType::kQ5_1},
+    {"Q4_K", DType::kQ4_K}, {"Q5_K", DType::kQ5_K}, {"Q6_K", DType::kQ6_K}};
+
+void check_blocks(const fs::path& folder) {
+  int seen = 0;
+  for (const auto& [name, type] : kBlocks) {
+    const auto blocks = read_file(folder / (name + ".blocks"));
+    const auto want_bytes = read_file(folder / (name + ".f32"));
+    if (!blocks || !want_bytes) continue;
+    ++seen;
+    std::vector<float> want(want_bytes->size() / 4), got(want.size());
+    std::memcpy(want.data(), want_bytes->data(), want_bytes->size());
+    const auto shape = block_shape(type);
+    ASSERT_EQ(blocks->size() % static_cast<size_t>(shape.bytes), 0u) << name;
+    ASSERT_EQ(static_cast<int64_t>(blocks->size()) / shape.bytes * shape.numbers, static_cast<int64_t>(want.size())) << name;
+    decode(type, reinterpret_cast<const std::byte*>(blocks->data()), got);
+    double most = 0;
+    for (const float x : want) {
+      ASSERT_TRUE(std::isfinite(x));
+      most = std::max(most, std::abs(static_cast<double>(x)));
+    }
+    ASSERT_GT(most, 0);
+    for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-6 * most) << name << " number " << i;
+  }
+  EXPECT_EQ(seen, static_cast<int>(kBlocks.size())) << folder;
+}
+
+TEST(OwnBlocks, AreGgufPysNumbers) { check_blocks("tests/goldens/gguf"); }
+TEST(SharedBlocks, AreGgufPysNumbers) {
+  const char* set = std::getenv("COLONY_SHARED");
+  const fs::path folder = fs::path(set != nullptr ? set : "../shared") / "golden/gguf";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no golden/gguf beside the repository; our own are always run";
+  check_blocks(folder);
+}
+
+// ---- safetensors ----
+
+std::string st(const std::string& header, size_t data_bytes, uint64_t length_of_header = 0) {
+  const uint64_t length = length_of_header != 0 ? length_of_header : header.size();
+  std::string bytes(8, '\0');
+  std::memcpy(bytes.data(), &length, 8);
+  return bytes + header + std::string(data_bytes, '\1');
+}
+auto parse_st(const std::string& bytes) { return SafetensorsFile::parse(std::as_bytes(std::span(bytes)), "test.safetensors"); }
+
+TEST(Safetensors, AcceptsWhatTheReferenceAccepts) {
+  for (const auto& [header, data] : std::vector<std::pair<std::string, size_t>>{
+           {R"({"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}})", 16},
+           {R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}   )", 4},
+           {R"({"a":{"dtype":"F32","shape":[0,7],"data_offsets":[0,0]}})", 0},
+           {R"({"__metadata__":{"format":"pt"},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]},"a":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}})", 3},
+           {R"({})", 0}}) {
+    const std::string bytes = st(header, data);
+    const auto file = parse_st(bytes);
+    EXPECT_TRUE(file) << header << ": " << (file ? "" : file.error().message);
+  }
+}
+
+TEST(Safetensors, RefusesWhatTheReferenceRefusesAndSaysWhere) {
+  const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  ASSERT_TRUE(parse_st(st(good, 8)));
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "at least 8"},
+      {std::string(7, 'x'), "at least 8"},
+      {st(good, 8, 100'000'001), "limit"},
+      {st(good, 8, ~0ULL), "limit"},
+      {st(good, 8, good.size() + 9), "does not fit"},
+      {st(" " + good, 8), "begin with"},
+      {st("[1]", 0), "begin with"},
+      {st("{", 0), "header"},
+      {st("{\"a\xff\":1}", 0), "header"},
+      {st(R"({"a":1})", 0), "expected an object"},
+      {st(R"({"a":{"dtype":"F32","shape":[2]}})", 8), "expected an object with"},
+      {st(R"({"a":{"dtype":7,"shape":[2],"data_offsets":[0,8]}})", 8), "expected a string"},
+      {st(R"({"a":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}})", 8), "unknown dtype"},
+      {st(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8), "shape"},
+      {st(R"({"a":{"dtype":"F32","shape":[2.5],"data_offsets":[0,8]}})", 8), "shape"},
+      {st(R"({"a":{"dtype":"F32","shape":[9223372036854775807,9],"data_offsets":[0,8]}})", 8), "overflow"},
+      {st(R"({"a":{"dtype":"F32","shape":[18446744073709551616],"data_offsets":[0,8]}})", 8), "shape"},
+      {st(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}})", 8), "data_offsets"},
+      {st(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8), "do not fit"},
+      {st(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551615]}})", 8), "do not fit"},
+      {st(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8), "takes"},
+      {st(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 9), "the file at"},
+      {st(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12), "no holes"},
+      {st(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12), "no overlaps"},
+      {st(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8), "header"},
+      {st(R"({"a":{"dtype":"F4","shape":[1],"data_offsets":[0,1]}})", 1), "takes"},
+      {st(R"({"__metadata__":{"x":1},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8), "__metadata__"},
+  };
+  for (const auto& [bytes, says] : cases) {
+    const auto file = parse_st(bytes);
+    ASSERT_FALSE(file) << bytes.substr(0, 120);
+    EXPECT_EQ(file.error().code, ErrorCode::kCorrupt);
+    EXPECT_NE(file.error().message.find(says), std::string::npos) << file.error().message << "\n  expected: " << says;
+    EXPECT_NE(file.error().message.find("test.safetensors"), std::string::npos);
+  }
+}
+
+// ---- GGUF ----
+
+struct GgufWriter {
+  std::string bytes;
+  template <typename T>
+  GgufWriter& put(T value) {
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof(T));
+    return *this;
+  }
+  GgufWriter& text(const std::string& s) { return put<uint64_t>(s.size()).raw(s); }
+  GgufWriter& raw(const std::string& s) {
+    bytes += s;
+    return *this;
+  }
+  GgufWriter& head(int64_t tensors, int64_t pairs, uint32_t version = 3) { return raw("GGUF").put(version).put(tensors).put(pairs); }
+  GgufWriter& tensor(const std::string& name, std::vector<int64_t> dims, int32_t type, uint64_t offset) {
+    text(name).put<uint32_t>(static_cast<uint32_t>(dims.size()));
+    for (const int64_t d : dims) put(d);
+    return put(type).put(offset);
+  }
+  GgufWriter& data(size_t size, size_t align = 32) {
+    bytes.resize((bytes.size() + align - 1) / align * align);
+    bytes += std::string(size, '\0');
+    return *this;
+  }
+};
+auto parse_gguf(const std::string& bytes) { return GgufFile::parse(std::as_bytes(std::span(bytes)), "test.gguf"); }
+
+TEST(Gguf, RefusesBrokenFilesAndSaysWhere) {
+  const std::string good = GgufWriter().head(2, 1).text("general.alignment").put<int32_t>(4).put<uint32_t>(32)
+                               .tensor("a", {4}, 0, 0).tensor("b", {32, 2}, 8, 32).data(32 + 68).bytes;
+  const auto file = parse_gguf(good);
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(file->tensors().size(), 2u);
+  const auto one = [](std::vector<int64_t> dims, int32_t type, uint64_t offset, size_t data) {
+    return GgufWriter().head(1, 0).tensor("a", std::move(dims), type, offset).data(data).bytes;
+  };
+  ASSERT_TRUE(parse_gguf(one({4}, 0, 0, 16)));
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "GGUF"},
+      {"GGUX" + good.substr(4), "GGUF"},
+      {GgufWriter().head(0, 0, 1).bytes, "version"},
+      {GgufWriter().head(0, 0, 0x03000000).bytes, "version"},
+      {GgufWriter().head(-1, 0).bytes, "do not fit"},
+      {GgufWriter().head(1LL << 60, 0).bytes, "do not fit"},
+      {GgufWriter().head(0, 1LL << 60).bytes, "do not fit"},
+      {GgufWriter().head(0, 1).text("k").put<int32_t>(99).put<uint64_t>(0).bytes, "type"},
+      {GgufWriter().head(0, 1).text("k").put<int32_t>(9).put<int32_t>(4).put<uint64_t>(1ULL << 40).put<uint64_t>(0).bytes, "array"},
+      {GgufWriter().head(0, 1).text("k").put<int32_t>(9).put<int32_t>(9).put<uint64_t>(1).put<uint64_t>(0).put<uint64_t>(0).bytes, "array"},
+      {GgufWriter().head(0, 1).text("k").put<int32_t>(8).put<uint64_t>(~0ULL).put<uint64_t>(0).bytes, "ends inside"},
+      {GgufWriter().head(0, 2).text("k").put<int32_t>(4).put<uint32_t>(1).text("k").put<int32_t>(4).put<uint32_t>(1).bytes, "twice"},
+      {GgufWriter().head(0, 1).text("general.alignment").put<int32_t>(4).put<uint32_t>(24).data(0).bytes, "power of two"},
+      {one({4}, 77, 0, 16), "unknown type"},
+      {one({33}, 8, 0, 68), "multiple"},
+      {one({-4}, 0, 0, 16), "dimension"},
+      {one({1LL << 40, 1LL << 40}, 0, 0, 16), "too large"},
+      {one({1, 1, 1, 1, 1}, 0, 0, 16), "at most 4"},
+      {one({4}, 0, 32, 48), "offset"},
+      {one({4}, 0, 0, 8), "bytes of data"},
+      {GgufWriter().head(1, 0).tensor(std::string(64, 'n'), {4}, 0, 0).data(16).bytes, "64"},
+      {GgufWriter().head(2, 0).tensor("a", {4}, 0, 0).tensor("a", {4}, 0, 32).data(48).bytes, "twice"},
+  };
+  for (const auto& [bytes, says] : cases) {
+    const auto broken = parse_gguf(bytes);
+    ASSERT_FALSE(broken) << says;
+    EXPECT_EQ(broken.error().code, ErrorCode::kCorrupt);
+    EXPECT_NE(broken.error().message.find(says), std::string::npos) << broken.error().message << "\n  expected: " << says;
+  }
+  for (size_t cut = 0; cut < good.size(); ++cut) EXPECT_FALSE(parse_gguf(good.substr(0, cut))) << cut;
+}
+
+// ---- whole checkpoints ----
+
+class BrokenFolder : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / fmt::format("colony-files-{}", ::getpid());
+    fs::remove_all(folder_);
+    fs::copy("tests/goldens/checkpoints/llama_default", folder_);
+    ASSERT_TRUE(load());
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  Result<std::shared_ptr<const Transformer>> load() { return Transformer::load(folder_, {}, ledger_, pool_); }
+  void config(const char* key, const Json& value) {
+    auto json = *parse_json(*read_file(folder_ / "config.json"));
+    if (value.is_null()) json.erase(key);
+    else json[key] = value;
+    ASSERT_TRUE(write_file(folder_ / "config.json", to_line(json)));
+  }
+  void expect_error(const std::string& says) {
+    const auto model = load();
+    ASSERT_FALSE(model) << says;
+    EXPECT_NE(model.error().message.find(says), std::string::npos) << model.error().message << "\n  expected: " << says;
+    EXPECT_EQ(ledger_.used(), 0u) << "a failed load keeps bytes";
+  }
+  fs::path folder_;
+  ByteLedger ledger_{1 << 30};
+  tensor::ThreadPool pool_{1};
+};
+
+TEST_F(BrokenFolder, MissingFiles) {
+  fs::remove(folder_ / "model.safetensors");
+  expect_error("neither model.safetensors");
+  ASSERT_TRUE(write_file(folder_ / "pytorch_model.bin", "x"));
+  expect_error("pytorch_model.bin");
+  fs::remove(folder_ / "config.json");
+  expect_error("config.json");
+}
+TEST_F(BrokenFolder, ConfigsThatAreNone) {
+  for (const auto& [key, value, says] : std::vector<std::tuple<const char*, Json, std::string>>{
+           {"hidden_size", "x", "hidden_size"}, {"hidden_size", 0, "hidden_size"}, {"hidden_size", -32, "hidden_size"},
+           {"hidden_size", 1LL << 40, "hidden_size"}, {"num_attention_heads", 0, "num_attention_heads"},
+           {"num_key_value_heads", 3, "num_key_value_heads"}, {"model_type", "mamba", "mamba"}, {"vocab_size", 1e9, "vocab_size"},
+           {"rms_norm_eps", -1, "rms_norm_eps"}, {"num_hidden_layers", 1 << 30, "num_hidden_layers"},
+           {"rope_parameters", Json{{"rope_type", "spiral"}}, "spiral"}, {"quantization_config", Json{{"quant_method", "gptq"}}, "quantization_config"}}) {
+    TearDown();
+    SetUp();
+    config(key, value);
+    expect_error(says);
+  }
+  ASSERT_TRUE(write_file(folder_ / "config.json", "{"));
+  expect_error("config.json");
+  ASSERT_TRUE(write_file(folder_ / "config.json", "[]"));
+  expect_error("config.json");
+}
+TEST_F(BrokenFolder, TensorsOfAnotherShapeOrTypeOrNone) {
+  config("num_hidden_layers", 3);
+  expect_error("model.layers.2");
+  config("num_hidden_layers", 2);
+  config("intermediate_size", 65);
+  expect_error("mlp");
+}
+TEST_F(BrokenFolder, AnIndexThatLies) {
+  fs::remove(folder_ / "model.safetensors");
+  for (const auto& [text, says] : std::vector<std::pair<std::string, std::string>>{
+           {"{}", "weight_map"}, {R"({"weight_map":{}})", "empty"}, {R"({"weight_map":{"a":"../x.safetensors"}})", "without a path"},
+           {R"({"weight_map":{"a":"gone.safetensors"}})", "gone.safetensors"}, {R"({"weight_map":{"a":3}})", "file name"}}) {
+    ASSERT_TRUE(write_file(folder_ / "model.safetensors.index.json", text));
+    expect_error(says);
+  }
+}
+TEST_F(BrokenFolder, MoreThanTheLedgerHolds) {
+  ByteLedger small(1000);
+  const auto model = Transformer::load(folder_, {}, small, pool_);
+  ASSERT_FALSE(model);
+  EXPECT_EQ(model.error().code, ErrorCode::kExhausted);
+  EXPECT_EQ(small.used(), 0u);
+}
+TEST_F(BrokenFolder, EveryFlippedByteOfTheHeaderIsAnErrorOrAModel) {
+  const std::string whole = *read_file(folder_ / "model.safetensors");
+  for (uint64_t round = 0; round < 200; ++round) {
+    RngStream rng(3, round, 0, 0);
+    std::string bytes = whole;
+    bytes[rng.below(2000)] = static_cast<char>(rng.below(256));
+    if (round % 4 == 0) bytes.resize(rng.below(bytes.size()));
+    ASSERT_TRUE(write_file(folder_ / "model.safetensors", bytes));
+    const auto model = load();
+    if (!model) { EXPECT_FALSE(model.error().message.empty()); }
+  }
+}
+
+}  // namespace
+}  // namespace colony::model
