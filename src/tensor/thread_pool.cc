@@ -1,7 +1,10 @@
-// A generation counter under a futex-backed atomic wakes the workers; parts are taken from an
-// atomic counter. The short spin before sleeping (kSpins pauses, about 15 µs) covers the gap between two
-// products of one layer; longer spins were measured to cost more than they give when another
-// process wants the core.
+// A call is a ticket, generation, parts and next part in one word: whoever moves it on by one does that part.
+// The caller waits for parts, never for workers: on a busy machine a worker that does not get the
+// processor is not missed, and the caller does its parts too. (Waiting for every worker to report was
+// measured: beside two busy processes a run took ten times its share.)
+//
+// The short spin before sleeping (kSpins pauses, about 15 µs) covers the gap between two products of
+// one layer.
 #include "tensor/thread_pool.h"
 
 #include <immintrin.h>
@@ -16,41 +19,47 @@ namespace colony::tensor {
 
 namespace {
 constexpr int kSpins = 1000;
+constexpr int kPartBits = 20;
+constexpr uint64_t kPartMask = (1 << kPartBits) - 1;
+
+template <typename T>
+void wait_change(const std::atomic<T>& value, T old) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    _mm_pause();
+  }
+  value.wait(old, std::memory_order_acquire);
 }
+}  // namespace
 
 struct ThreadPool::State {
-  std::atomic<uint32_t> generation{0};
-  std::atomic<uint32_t> working{0};  // workers that have not yet finished this generation
-  std::atomic<int> next{0};
-  int parts = 0;
-  const std::function<void(int)>* part = nullptr;
+  // generation << 40 | parts << 20 | next part, so that a worker that comes late takes nothing. Who took a
+  // part keeps the call alive: run() does not return before it is done.
+  std::atomic<uint64_t> ticket{0};
+  std::atomic<uint32_t> generation{0};  // what workers sleep on
+  std::atomic<uint32_t> done{0};        // parts finished in this generation
+  std::atomic<const std::function<void(int)>*> part{nullptr};
   std::atomic<bool> stop{false};
   std::vector<std::jthread> workers;
 
   void take_parts() {
+    uint64_t now = ticket.load(std::memory_order_acquire);
     for (;;) {
-      const int i = next.fetch_add(1, std::memory_order_relaxed);
-      if (i >= parts) return;
-      (*part)(i);
+      const uint64_t all = now >> kPartBits & kPartMask, i = now & kPartMask;
+      if (i >= all) return;
+      if (!ticket.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      (*part.load(std::memory_order_relaxed))(static_cast<int>(i));
+      if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == all) done.notify_one();
+      now = ticket.load(std::memory_order_acquire);
     }
-  }
-  static void wait_change(const std::atomic<uint32_t>& value, uint32_t old) {
-    for (int i = 0; i < kSpins; ++i) {
-      if (value.load(std::memory_order_acquire) != old) return;
-      _mm_pause();
-    }
-    value.wait(old, std::memory_order_acquire);
   }
   void work() {
     uint32_t seen = 0;
     for (;;) {
       wait_change(generation, seen);
-      const uint32_t now = generation.load(std::memory_order_acquire);
-      if (now == seen) continue;
-      seen = now;
+      seen = generation.load(std::memory_order_acquire);
       if (stop.load(std::memory_order_acquire)) return;
       take_parts();
-      if (working.fetch_sub(1, std::memory_order_acq_rel) == 1) working.notify_one();
     }
   }
 };
@@ -74,18 +83,19 @@ void ThreadPool::run(int parts, const std::function<void(int)>& part) {
     for (int i = 0; i < parts; ++i) part(i);
     return;
   }
-  s.part = &part;
-  s.parts = parts;
-  s.next.store(0, std::memory_order_relaxed);
-  const auto workers = static_cast<uint32_t>(s.workers.size());
-  s.working.store(workers, std::memory_order_relaxed);
-  s.generation.fetch_add(1, std::memory_order_acq_rel);
+  CHECK(static_cast<uint64_t>(parts) <= kPartMask, "too many parts for one call");
+  // Every part of the last call is finished, so nobody looks at these before the ticket says so.
+  s.part.store(&part, std::memory_order_relaxed);
+  s.done.store(0, std::memory_order_relaxed);
+  const uint32_t generation = s.generation.load(std::memory_order_relaxed) + 1;
+  s.ticket.store(static_cast<uint64_t>(generation) << (2 * kPartBits) | static_cast<uint64_t>(parts) << kPartBits, std::memory_order_release);
+  s.generation.store(generation, std::memory_order_release);
   s.generation.notify_all();
   s.take_parts();
   for (;;) {
-    const uint32_t left = s.working.load(std::memory_order_acquire);
-    if (left == 0) return;
-    State::wait_change(s.working, left);
+    const uint32_t finished = s.done.load(std::memory_order_acquire);
+    if (finished == static_cast<uint32_t>(parts)) return;
+    wait_change(s.done, finished);
   }
 }
 
