@@ -8,10 +8,23 @@ namespace colony::tensor {
 namespace {
 
 Kernels choose(const Cpu& c) {
-  if (!c.avx512) return kKernelsAvx2;
+  if (!c.avx512) {
+    Kernels k = kKernelsAvx2;
+    if (c.avx_vnni) {
+      k.panel_int8 = kKernelsAvxVnni.panel_int8;
+      k.peak_int8 = kKernelsAvxVnni.peak_int8;
+    }
+    return k;
+  }
   Kernels k = kKernelsAvx512;
-  if (c.avx512_vnni) k.panel_int8 = kKernelsAvx512Vnni.panel_int8;
-  if (c.avx512_bf16) k.panel_bf16 = kKernelsAvx512Bf16.panel_bf16;
+  if (c.avx512_vnni) {
+    k.panel_int8 = kKernelsAvx512Vnni.panel_int8;
+    k.peak_int8 = kKernelsAvx512Vnni.peak_int8;
+  }
+  if (c.avx512_bf16) {
+    k.panel_bf16 = kKernelsAvx512Bf16.panel_bf16;
+    k.peak_bf16 = kKernelsAvx512Bf16.peak_bf16;
+  }
   return k;
 }
 
@@ -26,6 +39,11 @@ const Kernels& kernels() {
 
 ForceIsa::ForceIsa(const char* level) : before_(forced) {
   static const Kernels avx2 = kKernelsAvx2, avx512 = kKernelsAvx512;
+  static const Kernels avxvnni = [] {
+    Cpu c;
+    c.avx_vnni = true;
+    return choose(c);
+  }();
   static const Kernels vnni = [] {
     Cpu c;
     c.avx512 = c.avx512_vnni = true;
@@ -38,6 +56,7 @@ ForceIsa::ForceIsa(const char* level) : before_(forced) {
   }();
   const std::string_view name(level);
   if (name == "avx2" && cpu().avx2) forced = &avx2, available_ = true;
+  if (name == "avxvnni" && cpu().avx_vnni) forced = &avxvnni, available_ = true;
   if (name == "avx512" && cpu().avx512) forced = &avx512, available_ = true;
   if (name == "avx512vnni" && cpu().avx512_vnni) forced = &vnni, available_ = true;
   if (name == "avx512bf16" && cpu().avx512_bf16) forced = &bf16, available_ = true;

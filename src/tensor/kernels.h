@@ -55,9 +55,15 @@ struct Kernels {
   void (*attention_tile)(const AttentionTile&) = nullptr;
   float (*max_of)(const float* x, int64_t n) = nullptr;  // n > 0; NaN is skipped
   double (*sum_exp)(const float* x, int64_t n, float shift, float scale) = nullptr;  // Σ exp((x-shift)*scale)
+  // For bench.h: n rounds of the products' own multiply-adds on registers alone; operations done.
+  double (*peak_f32)(int64_t n) = nullptr;
+  double (*peak_bf16)(int64_t n) = nullptr;
+  double (*peak_int8)(int64_t n) = nullptr;
+  uint64_t (*read_bytes)(const void* p, int64_t bytes) = nullptr;  // bytes: a multiple of 1024
 };
 
 extern const Kernels kKernelsAvx2;
+extern const Kernels kKernelsAvxVnni;    // int8 panels only; the rest as AVX2
 extern const Kernels kKernelsAvx512;
 extern const Kernels kKernelsAvx512Vnni;  // int8 panels only; the rest as AVX-512
 extern const Kernels kKernelsAvx512Bf16;  // bf16 panels only; the rest as AVX-512
@@ -68,7 +74,7 @@ const Kernels& kernels();
 // For tests: every kernel as on a machine with no more than this, until destroyed. Threads: one.
 class ForceIsa {
  public:
-  explicit ForceIsa(const char* level);  // "avx2", "avx512", "avx512vnni", "avx512bf16"
+  explicit ForceIsa(const char* level);  // "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"
   ~ForceIsa();
   bool available() const { return available_; }
 

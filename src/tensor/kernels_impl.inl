@@ -3,7 +3,7 @@
 // The including file defines, for 16 lanes of float `F` and of int32 `I`, and 32 lanes of int16 `W`:
 //   f_zero f_set f_load f_store f_fma f_add f_sub f_mul f_div f_max f_min f_load_f16 f_load_bf16
 //   f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16,
-//   w_load_u8 w_set_pair i_dot, bf_dot, and the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kVecs (1 or 2), kAccVecs.
+//   w_load_u8 w_set_pair i_dot, bf_load bf_set_pair bf_dot, and the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kVecs (1 or 2), kAccVecs.
 // No function of the standard library is called here: this text is compiled with wider
 // instructions than the rest of the program, and the linker must not share it.
 
@@ -386,6 +386,69 @@ static double sum_exp(const float* x, int64_t n, float shift, float scale) {
   return total;
 }
 
+// ---- limits of the machine ----
+// Enough independent sums to hide an instruction's latency; keep_x makes the compiler believe that
+// each round matters.
+constexpr int kPeakSums = 6 * kVecs;
+
+static double peak_f32(int64_t n) {
+  F sum[kPeakSums], w = f_set(0.5f), x = f_set(0.25f);
+  for (int j = 0; j < kPeakSums; ++j) sum[j] = f_zero();
+  for (int64_t i = 0; i < n; ++i) {
+#pragma GCC unroll 12
+    for (int j = 0; j < kPeakSums; ++j) sum[j] = f_fma(w, x, sum[j]);
+    w = keep_f(w);
+  }
+  for (int j = 0; j < kPeakSums; ++j) keep_f(sum[j]);
+  return static_cast<double>(n) * kPeakSums * 16 * 2;
+}
+
+static double peak_bf16(int64_t n) {
+  alignas(64) uint16_t ones[64];
+  for (auto& one : ones) one = 0x3f80;
+  F sum[kPeakSums];
+  B w = bf_load(ones);
+  const BX x = bf_set_pair(ones);
+  for (int j = 0; j < kPeakSums; ++j) sum[j] = f_zero();
+  for (int64_t i = 0; i < n; ++i) {
+#pragma GCC unroll 12
+    for (int j = 0; j < kPeakSums; ++j) sum[j] = bf_dot(sum[j], w, x);
+    w = keep_b(w);
+  }
+  for (int j = 0; j < kPeakSums; ++j) keep_f(sum[j]);
+  return static_cast<double>(n) * kPeakSums * 32 * 2;
+}
+
+static double peak_int8(int64_t n) {
+  alignas(64) int16_t ones[64];
+  for (auto& one : ones) one = 1;
+  I sum[kPeakSums];
+  W w = w_set_pair(ones);
+  const W x = w_set_pair(ones + 2);
+  for (int j = 0; j < kPeakSums; ++j) sum[j] = i_zero();
+  for (int64_t i = 0; i < n; ++i) {
+#pragma GCC unroll 12
+    for (int j = 0; j < kPeakSums; ++j) sum[j] = i_dot(sum[j], w, x);
+    w = keep_w(w);
+  }
+  for (int j = 0; j < kPeakSums; ++j) keep_i(sum[j]);
+  return static_cast<double>(n) * kPeakSums * 32 * 2;
+}
+
+static uint64_t read_bytes(const void* p, int64_t bytes) {
+  F sum[4] = {f_zero(), f_zero(), f_zero(), f_zero()};
+  const auto* x = static_cast<const float*>(p);
+  for (int64_t i = 0; i < bytes / 4; i += 64) {
+    prefetch(x + i + 1024);
+    for (int v = 0; v < 4; ++v) sum[v] = f_add(sum[v], f_load(x + i + 16 * v));
+  }
+  const float total = f_sum(f_add(f_add(sum[0], sum[1]), f_add(sum[2], sum[3])));
+  uint32_t bits;
+  __builtin_memcpy(&bits, &total, 4);
+  return bits;
+}
+
 #define COLONY_KERNEL_TABLE                                                                    \
   {panel_f32,    panel_bf16, panel_int8,     quantize_row, round_row_bf16, rms_norm_row,       \
-   silu_mul_row, add_row,    attention_tile, max_of,       sum_exp}
+   silu_mul_row, add_row,    attention_tile, max_of,       sum_exp,        peak_f32,           \
+   peak_bf16,    peak_int8,  read_bytes}

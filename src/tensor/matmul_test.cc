@@ -122,7 +122,7 @@ TEST_P(MatmulTypes, EveryInstructionSetAgrees) {
   const auto x = noise(static_cast<size_t>(29 * c.k), 6);
   const auto want = product(m, x, 29, pool);
   int tried = 0;
-  for (const char* level : {"avx2", "avx512", "avx512vnni", "avx512bf16"}) {
+  for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"}) {
     const ForceIsa forced(level);
     if (!forced.available()) continue;
     ++tried;
@@ -177,7 +177,7 @@ TEST(MatmulInt8, ExtremesAreExact) {
   const auto m = packed(WeightType::kInt8, c, w, pool);
   double want = 0;
   for (size_t i = 0; i < x.size(); ++i) want += static_cast<double>(x[i]) * static_cast<double>(w[i]);
-  for (const char* level : {"avx2", "avx512", "avx512vnni"}) {
+  for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni"}) {
     const ForceIsa forced(level);
     if (!forced.available()) continue;
     EXPECT_NEAR(product(m, x, 1, pool)[0], want, std::abs(want) * 1e-6) << level;

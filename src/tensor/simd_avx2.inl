@@ -1,0 +1,157 @@
+// Sixteen lanes as two AVX2 registers (with FMA and F16C). The including file may define
+// COLONY_AVX_VNNI (vpdpwssd in its VEX form).
+#define V static inline __attribute__((always_inline))
+struct F {
+  __m256 lo, hi;
+};
+struct I {
+  __m256i lo, hi;
+};
+struct W {
+  __m256i lo, hi;
+};
+struct B {
+  __m256i lo, hi;
+};
+struct BX {
+  __m256 even, odd;
+};
+constexpr int kRowsF32 = 6, kRowsBf16 = 4, kRowsInt8 = 3, kVecs = 1, kAccVecs = 1;
+
+V F f_zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+V F f_set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+V F f_load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+V void f_store(float* p, F x) { _mm256_storeu_ps(p, x.lo), _mm256_storeu_ps(p + 8, x.hi); }
+V F f_fma(F a, F b, F c) { return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)}; }
+V F f_add(F a, F b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
+V F f_sub(F a, F b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
+V F f_mul(F a, F b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
+V F f_div(F a, F b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
+V F f_max(F a, F b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
+V F f_min(F a, F b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
+V F f_abs(F a) {
+  const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  return {_mm256_and_ps(a.lo, mask), _mm256_and_ps(a.hi, mask)};
+}
+V F f_round(F a) {
+  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  return {_mm256_round_ps(a.lo, kNearest), _mm256_round_ps(a.hi, kNearest)};
+}
+V F f_pow2(F n) {
+  const __m256i bias = _mm256_set1_epi32(127);
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.lo), bias), 23)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.hi), bias), 23))};
+}
+// y where x >= low, else 0.
+V F f_zero_below(F y, F x, F low) {
+  return {_mm256_and_ps(y.lo, _mm256_cmp_ps(x.lo, low.lo, _CMP_NLT_UQ)),
+          _mm256_and_ps(y.hi, _mm256_cmp_ps(x.hi, low.hi, _CMP_NLT_UQ))};
+}
+// x in lanes from…to, else `other`.
+V F f_keep_lanes(F x, int from, int to, float other) {
+  const __m256i first = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i second = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);
+  const __m256i least = _mm256_set1_epi32(from - 1), most = _mm256_set1_epi32(to + 1);
+  const auto keep = [&](__m256i lane) __attribute__((always_inline)) {
+    return _mm256_castsi256_ps(
+        _mm256_and_si256(_mm256_cmpgt_epi32(lane, least), _mm256_cmpgt_epi32(most, lane)));
+  };
+  const __m256 o = _mm256_set1_ps(other);
+  return {_mm256_blendv_ps(o, x.lo, keep(first)), _mm256_blendv_ps(o, x.hi, keep(second))};
+}
+V float f_first(F x) { return _mm256_cvtss_f32(x.lo); }
+V float sum8(__m256 x) {
+  __m128 y = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  y = _mm_add_ps(y, _mm_movehl_ps(y, y));
+  return _mm_cvtss_f32(_mm_add_ss(y, _mm_shuffle_ps(y, y, 1)));
+}
+V float max8(__m256 x) {
+  __m128 y = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  y = _mm_max_ps(y, _mm_movehl_ps(y, y));
+  return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
+}
+V float f_sum(F x) { return sum8(_mm256_add_ps(x.lo, x.hi)); }
+V float f_hmax(F x) { return max8(_mm256_max_ps(x.lo, x.hi)); }
+V F f_load_f16(const uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+          _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
+}
+V __m256 widen_bf16(__m128i x) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+}
+V F f_load_bf16(const uint16_t* p) {
+  return {widen_bf16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+          widen_bf16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
+}
+V I i_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+V F i_to_f(I x) { return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)}; }
+V I f_round_i(F x) { return {_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi)}; }
+V void i_store16(int16_t* p, I x) {
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.lo, x.hi), 0xd8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), packed);
+}
+V W w_load_u8(const uint8_t* p) {
+  return {_mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+          _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16)))};
+}
+V int32_t load_pair(const void* p) {
+  int32_t pair;
+  __builtin_memcpy(&pair, p, 4);
+  return pair;
+}
+V W w_set_pair(const int16_t* p) {
+  const __m256i pair = _mm256_set1_epi32(load_pair(p));
+  return {pair, pair};
+}
+V I i_dot(I sum, W a, W b) {
+#ifdef COLONY_AVX_VNNI
+  asm("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum.lo) : "x"(a.lo), "x"(b.lo));
+  asm("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum.hi) : "x"(a.hi), "x"(b.hi));
+  return sum;
+#else
+  return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(a.lo, b.lo)),
+          _mm256_add_epi32(sum.hi, _mm256_madd_epi16(a.hi, b.hi))};
+#endif
+}
+V B bf_load(const uint16_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
+}
+V BX bf_set_pair(const uint16_t* p) {
+  const auto pair = static_cast<uint32_t>(load_pair(p));
+  return {_mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int32_t>(pair << 16))),
+          _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int32_t>(pair & 0xffff0000u)))};
+}
+V __m256 bf_even(__m256i w) { return _mm256_castsi256_ps(_mm256_slli_epi32(w, 16)); }
+V __m256 bf_odd(__m256i w) {
+  return _mm256_castsi256_ps(_mm256_and_si256(w, _mm256_set1_epi32(static_cast<int32_t>(0xffff0000u))));
+}
+V F bf_dot(F sum, B w, BX x) {
+  return {_mm256_fmadd_ps(bf_odd(w.lo), x.odd, _mm256_fmadd_ps(bf_even(w.lo), x.even, sum.lo)),
+          _mm256_fmadd_ps(bf_odd(w.hi), x.odd, _mm256_fmadd_ps(bf_even(w.hi), x.even, sum.hi))};
+}
+V F keep_f(F x) {
+  asm volatile("" : "+x"(x.lo), "+x"(x.hi));
+  return x;
+}
+V B keep_b(B x) {
+  asm volatile("" : "+x"(x.lo), "+x"(x.hi));
+  return x;
+}
+V W keep_w(W x) {
+  asm volatile("" : "+x"(x.lo), "+x"(x.hi));
+  return x;
+}
+V I keep_i(I x) {
+  asm volatile("" : "+x"(x.lo), "+x"(x.hi));
+  return x;
+}
+V void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+V void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+V uint16_t scalar_to_bf16(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, 4);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+#undef V
