@@ -307,7 +307,7 @@ def extract(rng):
 KINDS = [arithmetic, dates, units, sorting, counting, sentiment, topic, capital, plural, extract]
 
 
-FILES = {"mixed.jsonl": (300, 1), "thousand.jsonl": (1000, 2)}  # name -> tasks, seed
+FILES = {"mixed.jsonl": (600, 1), "thousand.jsonl": (1000, 2)}  # name -> tasks, seed
 
 
 def make(count, seed):
