@@ -95,8 +95,8 @@ std::vector<MatmulMeasure> measure_matmul(std::span<const WeightType> types,
     std::vector<PackedMatrix> layers;
     for (int64_t layer = 0; layer < kLayers; ++layer) {
       for (const auto& [n, k] : kShapes) {
-        const auto row = [k = k](int64_t j, std::span<float> out) {
-          for (size_t i = 0; i < out.size(); ++i) out[i] = number(static_cast<uint64_t>(j * k) + i);
+        const auto row = [width = k](int64_t j, std::span<float> out) {
+          for (size_t i = 0; i < out.size(); ++i) out[i] = number(static_cast<uint64_t>(j * width) + i);
         };
         layers.push_back(PackedMatrix::pack(type, n, k, row, pool));
       }
