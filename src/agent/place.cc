@@ -10,14 +10,12 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/rng.h"
-#include "base/sha256.h"
 
 namespace colony::agent {
 namespace {
 
 constexpr uint64_t kProjectionSeed = 0x706c616365ULL;  // "place"
 constexpr uint16_t kProjectionStream = 32;             // streams below 32 belong to the swarm
-constexpr size_t kIdentitySamples = 64, kIdentitySampleBytes = 4096;
 
 constexpr std::array<std::string_view, 64> kTexts{
     "The old bridge crosses the water near the mill.",
@@ -85,23 +83,6 @@ constexpr std::array<std::string_view, 64> kTexts{
     "An honest answer is worth more than a clever one.",
     "Where can I find more information about this?",
 };
-
-// Every file that holds weights or says how to read them; a GGUF holds both.
-std::vector<std::filesystem::path> identity_files(const std::filesystem::path& model) {
-  std::error_code code;
-  if (!std::filesystem::is_directory(model, code)) return {model};
-  std::vector<std::filesystem::path> files;
-  for (std::filesystem::directory_iterator it(model, code), end; !code && it != end;
-       it.increment(code)) {
-    const auto extension = it->path().extension();
-    if (it->is_regular_file(code) &&
-        (extension == ".safetensors" || extension == ".gguf" || it->path().filename() == "config.json")) {
-      files.push_back(it->path());
-    }
-  }
-  std::sort(files.begin(), files.end());
-  return files;
-}
 
 bool finite(std::span<const float> values) {
   return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
@@ -202,28 +183,6 @@ Result<Spread> compute_spread(engine::Engine& engine) {
 
 std::span<const std::string_view> calibration_texts() { return kTexts; }
 
-Result<std::string> model_identity(const std::filesystem::path& model) {
-  const auto files = identity_files(model);
-  if (files.empty()) return not_found("{}: found no weights", model.string());
-  Sha256 hash;
-  for (const auto& file : files) {
-    ASSIGN_OR_RETURN(const auto mapped, MappedFile::open(file));
-    const auto bytes = mapped->bytes();
-    // The name of a lone file is the user's own; in a folder it tells shards apart.
-    if (files.size() > 1) hash.update(file.filename().string());
-    hash.update(std::to_string(bytes.size()) + "\n");
-    if (bytes.size() <= kIdentitySamples * kIdentitySampleBytes) {
-      hash.update(bytes);
-      continue;
-    }
-    const size_t stride = (bytes.size() - kIdentitySampleBytes) / (kIdentitySamples - 1);
-    for (size_t i = 0; i < kIdentitySamples; ++i) {
-      hash.update(bytes.subspan(i * stride, kIdentitySampleBytes));
-    }
-  }
-  return hash.hex().substr(0, 32);
-}
-
 Placer::Placer(std::vector<float> mean, std::vector<float> deviation)
     : mean_(std::move(mean)), deviation_(std::move(deviation)) {
   CHECK(mean_.size() == deviation_.size(), "a deviation for each number");
@@ -241,8 +200,7 @@ Placer::Placer(std::vector<float> mean, std::vector<float> deviation)
 Result<Placer> Placer::create(engine::Engine& engine, const std::filesystem::path& home) {
   std::filesystem::path file;
   if (!home.empty()) {
-    ASSIGN_OR_RETURN(const std::string identity, model_identity(engine.snapshot().path));
-    file = home / "places" / (identity + ".f32");
+    file = home / "places" / (engine.snapshot().model->content_hash().substr(0, 32) + ".f32");
     std::error_code code;
     if (std::filesystem::exists(file, code)) {
       auto kept = read_spread(

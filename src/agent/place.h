@@ -10,7 +10,7 @@
 // numbers are far larger than all others: without s those decide alone, and which kinds of tasks the
 // 64 numbers tell apart is the luck of P (purity by kind of landmarks on the examples, six draws of P:
 // 0.83 to 0.93 without s, 0.93 to 0.95 with). m and s belong to the model and are kept under
-// HOME/places/<identity>.f32 (m, then s: 2 × hidden floats, little-endian).
+// HOME/places/<first 32 digits of the content hash>.f32 (m, then s: 2 × hidden floats, little-endian).
 #pragma once
 #include <filesystem>
 #include <span>
@@ -23,10 +23,6 @@
 #include "swarm/node.h"
 
 namespace colony::agent {
-
-// Which weights these are: SHA-256 over names, sizes and samples of the bytes of the model's files,
-// 32 hex digits. Not a proof of integrity; cheap enough for every start.
-Result<std::string> model_identity(const std::filesystem::path& model);
 
 // General sentences and neutral questions; never taken from the examples.
 std::span<const std::string_view> calibration_texts();

@@ -264,6 +264,19 @@ TEST_F(BrokenFolder, MoreThanTheLedgerHolds) {
   EXPECT_EQ(model.error().code, ErrorCode::kExhausted);
   EXPECT_EQ(small.used(), 0u);
 }
+TEST_F(BrokenFolder, TheContentHashTellsModelsApart) {
+  const std::string whole = *read_file(folder_ / "model.safetensors"), hash = (*load())->content_hash();
+  EXPECT_EQ(hash.size(), 64u);
+  EXPECT_EQ((*Transformer::load("tests/goldens/checkpoints/llama_default", {}, ledger_, pool_))->content_hash(), hash);
+  std::string other = whole;
+  other[other.size() - 5] ^= 1;
+  ASSERT_TRUE(write_file(folder_ / "model.safetensors", other));
+  EXPECT_NE((*load())->content_hash(), hash);
+  ASSERT_TRUE(write_file(folder_ / "model.safetensors", whole));
+  EXPECT_EQ((*load())->content_hash(), hash);
+  config("rms_norm_eps", 2e-6);
+  EXPECT_NE((*load())->content_hash(), hash);
+}
 TEST_F(BrokenFolder, EveryFlippedByteOfTheHeaderIsAnErrorOrAModel) {
   const std::string whole = *read_file(folder_ / "model.safetensors");
   for (uint64_t round = 0; round < 200; ++round) {

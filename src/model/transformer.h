@@ -53,7 +53,7 @@ class Transformer {
   tensor::KvType default_kv_type() const;  // f32 for f32 weights, else bf16
   uint64_t weight_bytes() const;
   // SHA-256 over the files' headers (all names, types, shapes, metadata), their sizes, config.json,
-  // and 4 KiB out of every 256 KiB of the data: who the model is, not a proof against tampering.
+  // and the data (of files above 4 MiB, 4 KiB out of every 256): who the model is, not a proof against tampering.
   // 64 hex digits; same for every dtype.
   const std::string& content_hash() const;
   // The opened GGUF when the model came from one (its metadata hold tokenizer and template).

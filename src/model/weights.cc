@@ -127,7 +127,8 @@ Result<ModelConfig> gguf_config(const GgufFile& file) {
 void hash_file(Sha256& hash, std::span<const std::byte> bytes, uint64_t header) {
   hash.update(fmt::format("{} {} ", bytes.size(), header));
   hash.update(bytes.first(std::min<uint64_t>(header, bytes.size())));
-  for (uint64_t at = header; at < bytes.size(); at += 256 << 10) {
+  const uint64_t stride = bytes.size() <= (4 << 20) ? 4096 : 256 << 10;  // small files whole
+  for (uint64_t at = header; at < bytes.size(); at += stride) {
     hash.update(bytes.subspan(at, std::min<uint64_t>(4096, bytes.size() - at)));
   }
 }
