@@ -13,6 +13,7 @@
 
 namespace colony::model {
 
+using tensor::Activations;
 using tensor::PackedMatrix;
 
 namespace {
@@ -72,7 +73,8 @@ const GgufFile* Transformer::gguf() const { return state_->weights.gguf().get();
 namespace {
 
 // Packs several [n_i, k] tensors under each other as one matrix.
-PackedMatrix pack_stacked(const std::vector<WeightRef>& parts, tensor::WeightType dtype, tensor::ThreadPool& pool) {
+PackedMatrix pack_stacked(const std::vector<WeightRef>& parts, tensor::WeightType dtype, tensor::ThreadPool& pool,
+                          tensor::Activations activations) {
   int64_t n = 0;
   for (const auto& part : parts) n += part.rows;
   return PackedMatrix::pack(
@@ -83,7 +85,7 @@ PackedMatrix pack_stacked(const std::vector<WeightRef>& parts, tensor::WeightTyp
           row -= part.rows;
         }
       },
-      pool);
+      pool, activations);
 }
 
 Result<std::vector<float>> read_vector(const Weights& weights, const std::string& name, int64_t size) {
@@ -168,12 +170,13 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
   }
   ASSIGN_OR_RETURN(const auto head, s.weights.head());
   for (size_t i = 0; i < parts.size(); ++i) {
-    s.layers[i].qkv = pack_stacked(parts[i].qkv, s.dtype, pool);
-    s.layers[i].o = pack_stacked(parts[i].o, s.dtype, pool);
-    s.layers[i].gate_up = pack_stacked(parts[i].gate_up, s.dtype, pool);
-    s.layers[i].down = pack_stacked(parts[i].down, s.dtype, pool);
+    // The inputs of down_proj have outliers, and the head's errors go straight into the answer: 13 bits.
+    s.layers[i].qkv = pack_stacked(parts[i].qkv, s.dtype, pool, Activations::kRow13);
+    s.layers[i].o = pack_stacked(parts[i].o, s.dtype, pool, Activations::kGroup8);
+    s.layers[i].gate_up = pack_stacked(parts[i].gate_up, s.dtype, pool, Activations::kGroup8);
+    s.layers[i].down = pack_stacked(parts[i].down, s.dtype, pool, Activations::kRow13);
   }
-  s.head = pack_stacked({head}, s.dtype, pool);
+  s.head = pack_stacked({head}, s.dtype, pool, Activations::kRow13);
   s.weights.release();
   return std::shared_ptr<const Transformer>(model);
 }

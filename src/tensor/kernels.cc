@@ -12,6 +12,7 @@ Kernels choose(const Cpu& c) {
     Kernels k = kKernelsAvx2;
     if (c.avx_vnni) {
       k.panel_int8 = kKernelsAvxVnni.panel_int8;
+      k.panel_int8_x8 = kKernelsAvxVnni.panel_int8_x8;
       k.peak_int8 = kKernelsAvxVnni.peak_int8;
     }
     return k;
@@ -19,6 +20,7 @@ Kernels choose(const Cpu& c) {
   Kernels k = kKernelsAvx512;
   if (c.avx512_vnni) {
     k.panel_int8 = kKernelsAvx512Vnni.panel_int8;
+    k.panel_int8_x8 = kKernelsAvx512Vnni.panel_int8_x8;
     k.peak_int8 = kKernelsAvx512Vnni.peak_int8;
   }
   if (c.avx512_bf16) {

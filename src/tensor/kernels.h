@@ -13,17 +13,20 @@ namespace colony::tensor {
 inline constexpr int kPanel = 32;   // outputs of one panel of packed weights
 inline constexpr int kGroup = 32;   // k of one int8 group
 inline constexpr int kInt8GroupBytes = kGroup * kPanel + 2 * 2 * kPanel;  // q, then d and m in f16
-inline constexpr int kActivationMax = 4095;
+inline constexpr int kActivationMax = 4095;       // 13 bits
+inline constexpr int kGroupActivationMax = 127;   // 8 bits
 
 // One panel (32 outputs) times `rows` rows of x; writes tile [rows, 32] at y with stride ldy.
 struct PanelArgs {
-  const void* x = nullptr;      // f32: float [rows, ldx]; bf16: uint16 pairs; int8: int16 [rows, ldx]
+  // f32: float [rows, ldx]; bf16: uint16 pairs; int8: int16 [rows, ldx], or int8 (8-bit activations)
+  const void* x = nullptr;
   int64_t ldx = 0;              // elements from a row to the next
   const void* panel = nullptr;
   int64_t k = 0;                // padded: to 2 for bf16, to 32 for int8
   int64_t rows = 0;
-  const float* row_scale = nullptr;   // int8: t, [rows]
-  const float* group_sums = nullptr;  // int8: Σ p of each group, [rows, k/32]
+  const float* row_scale = nullptr;   // int8, 13-bit activations: t, [rows]
+  const float* group_scale = nullptr; // int8, 8-bit activations: t of each group, [rows, k/32]
+  const float* group_sums = nullptr;  // int8: Σ p of each group (8-bit: t Σ p), [rows, k/32]
   float* y = nullptr;
   int64_t ldy = 0;
 };
@@ -46,8 +49,11 @@ struct Kernels {
   void (*panel_f32)(const PanelArgs&) = nullptr;
   void (*panel_bf16)(const PanelArgs&) = nullptr;
   void (*panel_int8)(const PanelArgs&) = nullptr;
+  void (*panel_int8_x8)(const PanelArgs&) = nullptr;  // 8-bit activations
   // One row: x [k] -> p [k padded to 32], its scale and group sums.
   void (*quantize_row)(const float* x, int64_t k, int16_t* p, float* scale, float* sums) = nullptr;
+  // The same with 8 bits and a scale a group: scales, sums [k/32].
+  void (*quantize_row_x8)(const float* x, int64_t k, int8_t* p, float* scales, float* sums) = nullptr;
   void (*round_row_bf16)(const float* x, int64_t k, uint16_t* out) = nullptr;  // pads k to even
   void (*rms_norm_row)(const float* x, const float* w, int64_t dim, float eps, float* y) = nullptr;
   void (*silu_mul_row)(const float* gate, const float* up, int64_t n, float* y) = nullptr;

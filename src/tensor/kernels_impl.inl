@@ -132,6 +132,54 @@ INLINE void tile_int8(const PanelArgs& a, int64_t row, int vec) {
   }
 }
 
+// 8-bit activations with a scale a group: exact integers inside a group, then
+// y += (d t) Σ + m (t Σ p).
+template <int R, int NV>
+INLINE void tile_int8_x8(const PanelArgs& a, int64_t row, int vec) {
+  F acc[R][NV];
+  const int8_t* x[R];
+  const float *scales[R], *sums[R];
+  const int64_t groups = a.k / kGroup;
+  for (int r = 0; r < R; ++r) {
+    x[r] = static_cast<const int8_t*>(a.x) + (row + r) * a.ldx;
+    scales[r] = a.group_scale + (row + r) * groups;
+    sums[r] = a.group_sums + (row + r) * groups;
+    for (int v = 0; v < NV; ++v) acc[r][v] = f_zero();
+  }
+  const auto* group = static_cast<const uint8_t*>(a.panel);
+  constexpr int64_t kLines = kInt8GroupBytes / 64;
+  const int64_t passes = (a.rows + kRowsInt8 - 1) / kRowsInt8, pass = row / kRowsInt8;
+  const int64_t first_line = kLines * pass / passes, last_line = kLines * (pass + 1) / passes;
+  for (int64_t g = 0; g < groups; ++g, group += kInt8GroupBytes) {
+    I dot[R][NV];
+    for (int r = 0; r < R; ++r) {
+      for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
+    }
+    for (int64_t line = first_line; line < last_line; ++line) prefetch_far(group + groups * kInt8GroupBytes + 64 * line);
+    for (int k = 0; k < kGroup; k += 4) {
+      W wv[NV];
+      for (int v = 0; v < NV; ++v) wv[v] = q_load(group + k * kPanel + 64 * (vec + v));
+      for (int v = 0; v < NV; ++v) prefetch(group + 2 * kInt8GroupBytes + k * kPanel + 64 * (vec + v));
+      for (int r = 0; r < R; ++r) {
+        const W xv = q_set(x[r] + g * kGroup + k);
+        for (int v = 0; v < NV; ++v) dot[r][v] = q_dot(dot[r][v], wv[v], xv);
+      }
+    }
+    const auto* d = reinterpret_cast<const uint16_t*>(group + kGroup * kPanel) + 16 * vec;
+    for (int v = 0; v < NV; ++v) {
+      const F scale = f_load_f16(d + 16 * v);
+      const F least = f_load_f16(d + kPanel + 16 * v);
+      for (int r = 0; r < R; ++r) {
+        acc[r][v] = f_fma(i_to_f(dot[r][v]), f_mul(scale, f_set(scales[r][g])), acc[r][v]);
+        acc[r][v] = f_fma(f_set(sums[r][g]), least, acc[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + vec * 16 + 16 * v, acc[r][v]);
+  }
+}
+
 #define COLONY_PANEL(name, tile, kRows)                                  \
   template <int R>                                                       \
   static void name##_rows(const PanelArgs& a, int64_t row) {             \
@@ -148,6 +196,7 @@ INLINE void tile_int8(const PanelArgs& a, int64_t row, int vec) {
 COLONY_PANEL(panel_f32, tile_f32, kRowsF32)
 COLONY_PANEL(panel_bf16, tile_bf16, kRowsBf16)
 COLONY_PANEL(panel_int8, tile_int8, kRowsInt8)
+COLONY_PANEL(panel_int8_x8, tile_int8_x8, kRowsInt8)
 #undef COLONY_PANEL
 
 // ---- rows of activations ----
@@ -185,6 +234,31 @@ static void quantize_row(const float* x, int64_t k, int16_t* p, float* scale, fl
       sum = f_add(sum, i_to_f(rounded));
     }
     sums[g] = f_sum(sum);
+  }
+}
+
+static void quantize_row_x8(const float* x, int64_t k, int8_t* p, float* scales, float* sums) {
+  const int64_t groups = (k + kGroup - 1) / kGroup;
+  for (int64_t g = 0; g < groups; ++g) {
+    float padded[kGroup];
+    const bool inside = k - g * kGroup >= kGroup;
+    if (!inside) {
+      for (int i = 0; i < kGroup; ++i) padded[i] = g * kGroup + i < k ? x[g * kGroup + i] : 0.0f;
+    }
+    const float* from = inside ? x + g * kGroup : padded;
+    const F low = f_load(from), high = f_load(from + 16);
+    const float amax = f_hmax(f_max(f_abs(low), f_abs(high)));
+    const F finite = f_fma(low, f_zero(), f_mul(high, f_zero()));  // 0 unless a number is infinite or NaN
+    const bool sound = f_sum(finite) == 0.0f;
+    const float inverse = sound && amax > 0 ? static_cast<float>(kGroupActivationMax) / amax : 0.0f;
+    const bool usable = inverse > 0 && inverse < 3e38f;  // a tiny amax counts as zero
+    const float scale = !sound ? __builtin_nanf("") : usable ? amax / static_cast<float>(kGroupActivationMax) : 0.0f;
+    const F by = f_set(usable ? inverse : 0.0f);
+    const I first = f_round_i(sound ? f_mul(low, by) : f_zero()), second = f_round_i(sound ? f_mul(high, by) : f_zero());
+    i_store8(p + g * kGroup, first);
+    i_store8(p + g * kGroup + 16, second);
+    scales[g] = scale;
+    sums[g] = scale * f_sum(f_add(i_to_f(first), i_to_f(second)));  // the sum is a whole number, exact
   }
 }
 
@@ -449,6 +523,6 @@ static uint64_t read_bytes(const void* p, int64_t bytes) {
 }
 
 #define COLONY_KERNEL_TABLE                                                                    \
-  {panel_f32,    panel_bf16, panel_int8,     quantize_row, round_row_bf16, rms_norm_row,       \
+  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, quantize_row,  quantize_row_x8,    round_row_bf16, rms_norm_row,       \
    silu_mul_row, add_row,    attention_tile, max_of,       sum_exp,        peak_f32,           \
    peak_bf16,    peak_int8,  read_bytes}

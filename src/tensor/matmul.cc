@@ -30,6 +30,13 @@ uint64_t panel_bytes(WeightType type, int64_t k) {
   return 0;
 }
 
+// Where output j's weight at place i < kGroup stands inside a group: pairs of k for 16-bit products,
+// fours for 8-bit ones.
+int64_t int8_at(Activations activations, int64_t i, int64_t j) {
+  const int64_t together = activations == Activations::kGroup8 ? 4 : 2;
+  return (i / together * kPanel + j) * together + i % together;
+}
+
 // One output's weights of one group: the scale and least value it is stored with, and its q.
 struct Int8Group {
   uint16_t d = 0, m = 0;
@@ -62,6 +69,7 @@ std::string_view weight_type_name(WeightType type) {
 
 struct PackedMatrix::State {
   WeightType type = WeightType::kF32;
+  Activations activations = Activations::kRow13;
   int64_t n = 0, k = 0, panels = 0;
   uint64_t stride = 0;
   Memory memory;
@@ -79,12 +87,13 @@ uint64_t PackedMatrix::bytes_for(WeightType type, int64_t n, int64_t k) {
 }
 
 PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const RowSource& rows,
-                                ThreadPool& pool) {
+                                ThreadPool& pool, Activations activations) {
   CHECK(n > 0 && k > 0, "a matrix has rows and columns");
   PackedMatrix matrix;
   matrix.state_ = std::make_unique<State>();
   State& s = *matrix.state_;
   s.type = type;
+  s.activations = activations;
   s.n = n;
   s.k = k;
   s.panels = round_up(n, kPanel) / kPanel;
@@ -112,7 +121,7 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
             const int64_t count = std::min<int64_t>(kGroup, k - g * kGroup);
             const auto [d, m] = quantize_group(row.data() + g * kGroup, count, q);
             for (int64_t i = 0; i < count; ++i) {
-              reinterpret_cast<uint8_t*>(group)[(i / 2 * kPanel + j) * 2 + i % 2] = q[i];
+              reinterpret_cast<uint8_t*>(group)[int8_at(activations, i, j)] = q[i];
             }
             auto* scales = reinterpret_cast<uint16_t*>(group + kGroup * kPanel);
             scales[j] = d;
@@ -145,7 +154,7 @@ void PackedMatrix::unpack_row(int64_t n, std::span<float> out) const {
       case WeightType::kInt8: {
         const std::byte* group = panel + i / kGroup * kInt8GroupBytes;
         const int64_t at = i % kGroup;
-        const auto q = reinterpret_cast<const uint8_t*>(group)[(at / 2 * kPanel + j) * 2 + at % 2];
+        const auto q = reinterpret_cast<const uint8_t*>(group)[int8_at(s.activations, at, j)];
         const auto* scales = reinterpret_cast<const uint16_t*>(group + kGroup * kPanel);
         value = from_f16(scales[j]) * static_cast<float>(q) + from_f16(scales[kPanel + j]);
         break;
@@ -156,7 +165,8 @@ void PackedMatrix::unpack_row(int64_t n, std::span<float> out) const {
 
 struct MatmulScratch::State {
   std::vector<int16_t> p;       // int8: [rows, k padded]
-  std::vector<float> scale;     // int8: [rows]
+  std::vector<int8_t> p8;       // the same with 8-bit activations
+  std::vector<float> scale;     // int8: [rows]; 8-bit activations: [rows, groups]
   std::vector<float> sums;      // int8: [rows, groups]
   std::vector<uint16_t> halves; // bf16: [rows, k padded]
 };
@@ -166,7 +176,7 @@ MatmulScratch::~MatmulScratch() = default;
 MatmulScratch::MatmulScratch(MatmulScratch&&) noexcept = default;
 MatmulScratch& MatmulScratch::operator=(MatmulScratch&&) noexcept = default;
 uint64_t MatmulScratch::bytes() const {
-  return state_->p.capacity() * 2 + (state_->scale.capacity() + state_->sums.capacity()) * 4 +
+  return state_->p.capacity() * 2 + state_->p8.capacity() + (state_->scale.capacity() + state_->sums.capacity()) * 4 +
          state_->halves.capacity() * 2;
 }
 
@@ -195,17 +205,23 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
     const bool int8 = weights.type == WeightType::kInt8;
     const int64_t padded = round_up(k, int8 ? kGroup : 2);
     const auto size = static_cast<size_t>(rows * padded);
+    const bool x8 = int8 && weights.activations == Activations::kGroup8;
     if (int8) {
-      if (own.p.size() < size) own.p.resize(size);
+      const size_t scales = x8 ? size / kGroup : static_cast<size_t>(rows);
+      if (x8 && own.p8.size() < size) own.p8.resize(size);
+      if (!x8 && own.p.size() < size) own.p.resize(size);
       if (own.sums.size() < size / kGroup) own.sums.resize(size / kGroup);
-      if (own.scale.size() < static_cast<size_t>(rows)) own.scale.resize(static_cast<size_t>(rows));
+      if (own.scale.size() < scales) own.scale.resize(scales);
     } else if (own.halves.size() < size) {
       own.halves.resize(size);
     }
     const auto prepare = [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; ++r) {
         const float* x = args.x.data() + r * k;
-        if (int8) {
+        if (x8) {
+          kernel.quantize_row_x8(x, k, own.p8.data() + r * padded, own.scale.data() + r * (padded / kGroup),
+                                 own.sums.data() + r * (padded / kGroup));
+        } else if (int8) {
           kernel.quantize_row(x, k, own.p.data() + r * padded, own.scale.data() + r,
                               own.sums.data() + r * (padded / kGroup));
         } else {
@@ -219,14 +235,15 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
       const auto parts = static_cast<int>(std::min<int64_t>(rows / 8, 4L * pool.threads()));
       pool.run(parts, [&](int i) { prepare(rows * i / parts, rows * (i + 1) / parts); });
     }
-    shared.x = int8 ? static_cast<const void*>(own.p.data()) : own.halves.data();
+    shared.x = x8 ? static_cast<const void*>(own.p8.data()) : int8 ? static_cast<const void*>(own.p.data()) : own.halves.data();
     shared.ldx = padded;
     shared.k = padded;
-    shared.row_scale = own.scale.data();
+    shared.row_scale = shared.group_scale = own.scale.data();
     shared.group_sums = own.sums.data();
   }
 
-  const int64_t x_row_bytes = shared.ldx * (weights.type == WeightType::kF32 ? 4 : 2);
+  const bool x8 = weights.type == WeightType::kInt8 && weights.activations == Activations::kGroup8;
+  const int64_t x_row_bytes = shared.ldx * (weights.type == WeightType::kF32 ? 4 : x8 ? 1 : 2);
   const int64_t groups = shared.k / kGroup;
   const auto parts = static_cast<int>(
       pool.threads() == 1 ? 1 : std::min<int64_t>(weights.panels, (rows < 16 ? 4L : 8L) * pool.threads()));
@@ -239,6 +256,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
       a.x = static_cast<const std::byte*>(shared.x) + row * x_row_bytes;
       if (weights.type == WeightType::kInt8) {
         a.row_scale += row;
+        a.group_scale += row * groups;
         a.group_sums += row * groups;
       }
       for (int64_t p = first; p < last; ++p) {
@@ -250,7 +268,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         switch (weights.type) {
           case WeightType::kF32: kernel.panel_f32(a); break;
           case WeightType::kBf16: kernel.panel_bf16(a); break;
-          case WeightType::kInt8: kernel.panel_int8(a); break;
+          case WeightType::kInt8: x8 ? kernel.panel_int8_x8(a) : kernel.panel_int8(a); break;
         }
         if (direct) continue;
         for (int64_t r = 0; r < a.rows; ++r) {

@@ -29,13 +29,18 @@ struct Case {
 };
 const Case kCases[] = {{1, 1}, {3, 5}, {32, 32}, {33, 31}, {64, 96}, {100, 70}, {576, 576}, {49, 577}};
 
-PackedMatrix packed(WeightType type, const Case& c, const std::vector<float>& w, ThreadPool& pool) {
+struct Kind {
+  WeightType type;
+  Activations activations = Activations::kRow13;
+};
+
+PackedMatrix packed(Kind kind, const Case& c, const std::vector<float>& w, ThreadPool& pool) {
   return PackedMatrix::pack(
-      type, c.n, c.k,
+      kind.type, c.n, c.k,
       [&](int64_t row, std::span<float> out) {
         std::copy_n(w.begin() + row * c.k, c.k, out.begin());
       },
-      pool);
+      pool, kind.activations);
 }
 
 std::vector<float> product(const PackedMatrix& w, const std::vector<float>& x, int64_t rows,
@@ -47,21 +52,28 @@ std::vector<float> product(const PackedMatrix& w, const std::vector<float>& x, i
 }
 
 // The f64 twin over the weights as the kernels see them; x rounded as the type says.
-std::vector<double> twin(const PackedMatrix& w, const std::vector<float>& x, int64_t rows) {
+std::vector<double> twin(const PackedMatrix& w, const std::vector<float>& x, int64_t rows, Activations activations) {
+  const bool by_group = w.type() == WeightType::kInt8 && activations == Activations::kGroup8;
+  const float steps = by_group ? 127.0f : 4095.0f;
   std::vector<double> y(static_cast<size_t>(rows * w.n()));
   std::vector<float> row(static_cast<size_t>(w.k()));
   for (int64_t j = 0; j < w.n(); ++j) {
     w.unpack_row(j, row);
     for (int64_t r = 0; r < rows; ++r) {
-      float amax = 0;
-      for (int64_t i = 0; i < w.k(); ++i) amax = std::max(amax, std::abs(x[static_cast<size_t>(r * w.k() + i)]));
+      const auto amax_of = [&](int64_t from, int64_t to) {
+        float amax = 0;
+        for (int64_t i = from; i < to; ++i) amax = std::max(amax, std::abs(x[static_cast<size_t>(r * w.k() + i)]));
+        return amax;
+      };
+      float amax = amax_of(0, w.k());
       double sum = 0;
       for (int64_t i = 0; i < w.k(); ++i) {
+        if (by_group && i % 32 == 0) amax = amax_of(i, std::min(i + 32, w.k()));
         const float value = x[static_cast<size_t>(r * w.k() + i)];
         double seen = static_cast<double>(value);
         if (w.type() == WeightType::kBf16) seen = static_cast<double>(from_bf16(to_bf16(value)));
         if (w.type() == WeightType::kInt8 && amax > 0) {
-          seen = std::nearbyint(value * (4095.0f / amax)) * static_cast<double>(amax / 4095.0f);
+          seen = std::nearbyint(value * (steps / amax)) * static_cast<double>(amax / steps);
         }
         sum += seen * static_cast<double>(row[static_cast<size_t>(i)]);
       }
@@ -71,10 +83,14 @@ std::vector<double> twin(const PackedMatrix& w, const std::vector<float>& x, int
   return y;
 }
 
-class MatmulTypes : public testing::TestWithParam<WeightType> {};
+class MatmulTypes : public testing::TestWithParam<Kind> {};
 INSTANTIATE_TEST_SUITE_P(All, MatmulTypes,
-                         testing::Values(WeightType::kF32, WeightType::kBf16, WeightType::kInt8),
-                         [](const auto& param) { return std::string(weight_type_name(param.param)); });
+                         testing::Values(Kind{WeightType::kF32}, Kind{WeightType::kBf16}, Kind{WeightType::kInt8},
+                                         Kind{WeightType::kInt8, Activations::kGroup8}),
+                         [](const auto& param) {
+                           return std::string(weight_type_name(param.param.type)) +
+                                  (param.param.activations == Activations::kGroup8 ? "_x8" : "");
+                         });
 
 // k roundings of relative size 2^-24 in a sum whose terms are of the sum's size times sqrt(k).
 TEST_P(MatmulTypes, AgreesWithItsDoubleTwin) {
@@ -82,11 +98,11 @@ TEST_P(MatmulTypes, AgreesWithItsDoubleTwin) {
   for (const auto& c : kCases) {
     const auto w = noise(static_cast<size_t>(c.n * c.k), 1);
     const auto m = packed(GetParam(), c, w, pool);
-    EXPECT_EQ(m.bytes(), PackedMatrix::bytes_for(GetParam(), c.n, c.k));
+    EXPECT_EQ(m.bytes(), PackedMatrix::bytes_for(GetParam().type, c.n, c.k));
     for (int64_t rows : {1, 2, 7, 13, 100}) {
       const auto x = noise(static_cast<size_t>(rows * c.k), 2);
       const auto got = product(m, x, rows, pool);
-      const auto want = twin(m, x, rows);
+      const auto want = twin(m, x, rows, GetParam().activations);
       EXPECT_EQ((differs<float, double>(got, want, 2e-5)), "") << c.n << "x" << c.k << " rows " << rows;
     }
   }
@@ -127,7 +143,7 @@ TEST_P(MatmulTypes, EveryInstructionSetAgrees) {
     if (!forced.available()) continue;
     ++tried;
     const auto got = product(m, x, 29, pool);
-    if (GetParam() == WeightType::kBf16) {  // vdpbf16ps rounds in its own way
+    if (GetParam().type == WeightType::kBf16) {  // vdpbf16ps rounds in its own way
       EXPECT_EQ((differs<float, float>(got, want, 1e-5)), "") << level;
     } else {
       EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size() * 4), 0) << level;
@@ -174,13 +190,15 @@ TEST(MatmulInt8, ExtremesAreExact) {
   std::vector<float> w(static_cast<size_t>(c.n * c.k)), x(static_cast<size_t>(c.k), 1.0f);
   for (size_t i = 0; i < w.size(); ++i) w[i] = i % 32 == 31 ? 0.0f : 255.0f;
   for (size_t i = 0; i < x.size(); i += 3) x[i] = -1.0f;
-  const auto m = packed(WeightType::kInt8, c, w, pool);
   double want = 0;
   for (size_t i = 0; i < x.size(); ++i) want += static_cast<double>(x[i]) * static_cast<double>(w[i]);
-  for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni"}) {
-    const ForceIsa forced(level);
-    if (!forced.available()) continue;
-    EXPECT_NEAR(product(m, x, 1, pool)[0], want, std::abs(want) * 1e-6) << level;
+  for (const auto activations : {Activations::kRow13, Activations::kGroup8}) {
+    const auto m = packed({WeightType::kInt8, activations}, c, w, pool);
+    for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni"}) {
+      const ForceIsa forced(level);
+      if (!forced.available()) continue;
+      EXPECT_NEAR(product(m, x, 1, pool)[0], want, std::abs(want) * 1e-6) << level;
+    }
   }
 }
 
@@ -188,7 +206,7 @@ TEST(PackedMatrix, Int8ErrsByHalfAStepAtMost) {
   ThreadPool pool(1);
   const Case c{5, 100};
   const auto w = noise(500, 12);
-  const auto m = packed(WeightType::kInt8, c, w, pool);
+  const auto m = packed({WeightType::kInt8}, c, w, pool);
   std::vector<float> row(100);
   for (int64_t j = 0; j < 5; ++j) {
     m.unpack_row(j, row);

@@ -113,6 +113,29 @@ V I i_dot(I sum, W a, W b) {
           _mm256_add_epi32(sum.hi, _mm256_madd_epi16(a.hi, b.hi))};
 #endif
 }
+// Four of k for each of 16 outputs, unsigned; and four of x, signed, for all of them.
+V W q_load(const uint8_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
+}
+V W q_set(const int8_t* p) {
+  const __m256i four = _mm256_set1_epi32(load_pair(p));
+  return {four, four};
+}
+V __m256i q_dot8(__m256i sum, __m256i w, __m256i x) {
+#ifdef COLONY_AVX_VNNI
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
+  return sum;
+#else
+  const __m256i even = _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(0xff)), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
+  const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(x, 8));
+  return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+#endif
+}
+V I q_dot(I sum, W w, W x) { return {q_dot8(sum.lo, w.lo, x.lo), q_dot8(sum.hi, w.hi, x.hi)}; }
+V void i_store8(int8_t* p, I x) {
+  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.lo, x.hi), 0xd8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+}
 V B bf_load(const uint16_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};

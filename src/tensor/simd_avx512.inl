@@ -92,6 +92,20 @@ V I i_dot(I sum, W a, W b) {
   return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, b.v))};
 #endif
 }
+// Four of k for each of 16 outputs, unsigned; and four of x, signed, for all of them.
+V W q_load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+V W q_set(const int8_t* p) { return {_mm512_set1_epi32(load_pair(p))}; }
+V I q_dot(I sum, W w, W x) {
+#ifdef COLONY_VNNI
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(w.v), "v"(x.v));
+  return sum;
+#else
+  const __m512i even = _mm512_madd_epi16(_mm512_and_si512(w.v, _mm512_set1_epi16(0xff)), _mm512_srai_epi16(_mm512_slli_epi16(x.v, 8), 8));
+  const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(w.v, 8), _mm512_srai_epi16(x.v, 8));
+  return {_mm512_add_epi32(sum.v, _mm512_add_epi32(even, odd))};
+#endif
+}
+V void i_store8(int8_t* p, I x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(x.v)); }
 V B bf_load(const uint16_t* p) { return {_mm512_loadu_si512(p)}; }
 #ifdef COLONY_BF16
 constexpr int kRowsBf16 = 12;
