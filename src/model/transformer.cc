@@ -170,9 +170,11 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
   }
   ASSIGN_OR_RETURN(const auto head, s.weights.head());
   for (size_t i = 0; i < parts.size(); ++i) {
-    // The inputs of down_proj have outliers, and the head's errors go straight into the answer: 13 bits.
+    // Where 8-bit activations do least harm for what they spare. Mean KL from f32 on SmolLM2-135M: none of it
+    // .0004, gate and up .0012, o too .0014, the head too .0019, down too .0030, q, k, v too .0045; o as well
+    // takes the tiny checkpoints of our tests past their noise floor.
     s.layers[i].qkv = pack_stacked(parts[i].qkv, s.dtype, pool, Activations::kRow13);
-    s.layers[i].o = pack_stacked(parts[i].o, s.dtype, pool, Activations::kGroup8);
+    s.layers[i].o = pack_stacked(parts[i].o, s.dtype, pool, Activations::kRow13);
     s.layers[i].gate_up = pack_stacked(parts[i].gate_up, s.dtype, pool, Activations::kGroup8);
     s.layers[i].down = pack_stacked(parts[i].down, s.dtype, pool, Activations::kRow13);
   }

@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -22,6 +21,7 @@
 #include "base/rng.h"
 #include "base/stats.h"
 #include "engine/engine.h"
+#include "tensor/bench.h"
 #include "tensor/cpu.h"
 #include "tensor/matmul.h"
 #include "tensor/thread_pool.h"
@@ -51,29 +51,6 @@ struct PeerFormat {
 };
 
 // ---- what this machine can do ----
-
-// Bytes a second that `pool` reads from a buffer larger than the caches; best of four.
-double read_rate(tensor::ThreadPool& pool) {
-  const size_t words = (512ULL << 20) / sizeof(uint64_t);
-  std::vector<uint64_t> buffer(words, 1);
-  std::vector<uint64_t> sums(static_cast<size_t>(pool.threads()) * 8, 0);
-  const SystemClock clock;
-  double best = 0;
-  for (int round = 0; round < 4; ++round) {
-    const double start = clock.seconds();
-    pool.run(pool.threads(), [&](int part) {
-      const size_t share = words / static_cast<size_t>(pool.threads());
-      const uint64_t* from = buffer.data() + static_cast<size_t>(part) * share;
-      uint64_t sum[8] = {};
-      for (size_t i = 0; i + 8 <= share; i += 8) {
-        for (size_t k = 0; k < 8; ++k) sum[k] += from[i + k];
-      }
-      sums[static_cast<size_t>(part) * 8] = std::accumulate(sum, sum + 8, uint64_t{0});
-    });
-    best = std::max(best, static_cast<double>(words * sizeof(uint64_t)) / (clock.seconds() - start));
-  }
-  return std::accumulate(sums.begin(), sums.end(), uint64_t{0}) > 0 ? best : 0;
-}
 
 // Operations a second of our product at 512 rows on the model's largest matrix; best of four.
 double product_rate(const model::ModelConfig& config, tensor::WeightType type, tensor::ThreadPool& pool) {
@@ -340,7 +317,8 @@ Status run_bench(const BenchOptions& options) {
   const auto type = snapshot->model->dtype();
 
   // Roofline: every weight is read once a step, every product done once a row.
-  const double bytes_rate = read_rate(pool), ops_rate = product_rate(config, type, pool);
+  const SystemClock clock;
+  const double bytes_rate = 1e9 * tensor::measure_limits(pool, clock).read_gb_per_s, ops_rate = product_rate(config, type, pool);
   const auto layer_params = static_cast<double>(
       config.num_hidden_layers *
       (config.hidden_size * (2 * config.num_attention_heads + 2 * config.num_key_value_heads) * config.head_dim +
