@@ -1,17 +1,28 @@
 """A hub on loopback for hub_test.cc: the protocol, and its faults by the repository's name.
 
-Prints its port, then serves until standard input closes. GET /log gives what was asked, as JSON lines.
-Repositories: ok/model, ok/<fault> with fault one of drop (breaks off in mid file, ranges work), norange,
-flaky (429 then 500 before each file), wrong (content is not its hash), elsewhere (files lie at another
-host; it notes the tokens it gets), gated, private (404 without token), evil (a name with ..), moved
-(a relative redirect), longer (sends more than it promised).
+Prints three ports (the hub, another host for content, the hub over TLS or 0), then serves until
+standard input closes. One argument: a PEM file with certificate and key for the TLS one.
+GET /log gives what was asked, as JSON lines.
+
+Repositories are ok/<fault>; model has none. In the file list: gated, private (401 without token),
+evil (a name with ..), escape (a name with a terminal's escape code), pickle (no weights but .bin),
+other (another commit than the one asked for), api (an absolute redirect to the other host).
+In the metadata: flaky (429 then 500 before each file), moved (a relative redirect), newetag (content and
+its ETag change after the first download broke off), nohash (an ETag that is no hash), plain (no redirect for
+the large file), downgrade (from TLS to plain HTTP), loop (redirects without end). In the content of the
+large file: drop (breaks off twice, ranges work), wrong (content is not its hash), elsewhere (at another
+host), longer (more than promised), norange (ranges are ignored), norangedrop (and broken off too),
+halferror (a 503 whose page breaks off), badrange (a range that is not the one asked for), stall (stands
+still), slow (takes .4 s), expired (the first address answers 403).
 """
 import hashlib
 import http.server
 import json
 import random
+import ssl
 import sys
 import threading
+import time
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
@@ -21,20 +32,30 @@ FILES = {
     "pytorch_model.bin": b"never asked for",
     "onnx/model.json": b"{}",
 }
+CHANGED = random.Random(2).randbytes(300_000)
 LARGE = "model.safetensors"
 log, tries = [], {}
 
 
-def etag(path):
-    data = FILES[path]
+def count(key):
+    tries[key] = tries.get(key, 0) + 1
+    return tries[key]
+
+
+def content(fault, path):
+    return CHANGED if path == LARGE and fault == "newetag" and tries.get("newetag") else FILES[path]
+
+
+def etag(fault, path):
+    data = content(fault, path)
     if path == LARGE:
-        return hashlib.sha256(data).hexdigest()
+        return "abc-2" if fault == "nohash" else hashlib.sha256(data).hexdigest()
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    other = 0
+    main = other = 0
 
     def log_message(self, *_):
         pass
@@ -48,6 +69,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
+    def hang_up(self):
+        self.wfile.flush()
+        self.close_connection = True
+        self.connection.close()
+
     do_HEAD = do_GET = lambda self: self.serve()
 
     def serve(self):
@@ -60,61 +86,80 @@ class Hub(http.server.BaseHTTPRequestHandler):
         if parts[0] == "cdn":
             return self.send_file(parts[1], "/".join(parts[2:]))
         if parts[:2] == ["api", "models"]:
-            repo, revision = "/".join(parts[2:4]), parts[5]
-            fault = repo.split("/")[1]
-            if repo.split("/")[0] != "ok":
-                return self.answer(404, [("X-Error-Code", "RepoNotFound")])
-            if fault == "gated":
-                return self.answer(403, [("X-Error-Code", "GatedRepo")])
-            if fault == "private" and token != "Bearer secret":
-                return self.answer(401, [("X-Error-Code", "RepoNotFound")])
-            if revision not in ("main", COMMIT, "refs%2Fpr%2F3"):
-                return self.answer(404, [("X-Error-Code", "RevisionNotFound")])
-            names = list(FILES) + (["../../evil.json"] if fault == "evil" else [])
-            return self.answer(200, body=json.dumps({"sha": COMMIT, "siblings": [{"rfilename": n} for n in names]}).encode())
+            return self.send_list("/".join(parts[2:4]), parts[5], here, token)
         repo, path = "/".join(parts[:2]), "/".join(parts[4:])
         fault = repo.split("/")[1]
         if parts[2] != "resolve" or parts[3] != COMMIT or path not in FILES:
             return self.answer(404, [("X-Error-Code", "EntryNotFound")])
         if fault == "moved":
             return self.answer(307, [("Location", "/ok/model/" + "/".join(parts[2:]))])
+        if fault == "loop":
+            return self.answer(307, [("Location", self.path)])
         if fault == "flaky" and self.command == "HEAD":
-            n = tries[path] = tries.get(path, 0) + 1
+            n = count(path)
             if n <= 2:
                 return self.answer(429 if n == 1 else 500, [("Retry-After", "0")] if n == 1 else [])
         headers = [("X-Repo-Commit", COMMIT)]
-        if path == LARGE:
-            headers += [("X-Linked-Etag", f'"{etag(path)}"'), ("X-Linked-Size", str(len(FILES[path])))]
-            port = Hub.other if fault == "elsewhere" else here
-            return self.answer(302, [*headers, ("ETag", '"not this"'), ("Location", f"http://127.0.0.1:{port}/cdn/{fault}/{path}")])
-        if self.command == "GET":
-            return self.answer(200, [*headers, ("ETag", f'W/"{etag(path)}"')], FILES[path])
-        self.answer(200, [*headers, ("ETag", f'W/"{etag(path)}"')], length=len(FILES[path]))
+        if path == LARGE and fault != "plain":
+            port = Hub.other if fault in ("elsewhere", "downgrade") else here
+            scheme = "http" if port in (Hub.main, Hub.other) else "https"
+            headers += [("X-Linked-Etag", f'"{etag(fault, path)}"'), ("X-Linked-Size", str(len(content(fault, path))))]
+            return self.answer(302, [*headers, ("ETag", '"not this"'), ("Location", f"{scheme}://127.0.0.1:{port}/cdn/{fault}/{path}")])
+        headers.append(("ETag", f'W/"{etag(fault, path)}"'))
+        self.answer(200, headers, FILES[path] if self.command == "GET" else b"", len(FILES[path]))
+
+    def send_list(self, repo, revision, here, token):
+        fault = repo.split("/")[1]
+        if repo.split("/")[0] != "ok":
+            return self.answer(404, [("X-Error-Code", "RepoNotFound")])
+        if fault == "gated":
+            return self.answer(403, [("X-Error-Code", "GatedRepo")])
+        if fault == "private" and token != "Bearer secret":
+            return self.answer(401, [("X-Error-Code", "RepoNotFound")])
+        if revision not in ("main", COMMIT, "refs%2Fpr%2F3"):
+            return self.answer(404, [("X-Error-Code", "RevisionNotFound")])
+        if fault == "api" and here != Hub.other:
+            return self.answer(307, [("Location", f"http://127.0.0.1:{Hub.other}{self.path}")])
+        names = ["config.json", "pytorch_model.bin"] if fault == "pickle" else list(FILES)
+        names += {"evil": ["../../evil.json"], "escape": ["a\x1b[2Jb.json"]}.get(fault, [])
+        sha = COMMIT[::-1] if fault == "other" else COMMIT
+        self.answer(200, body=json.dumps({"sha": sha, "siblings": [{"rfilename": n} for n in names]}).encode())
 
     def send_file(self, fault, path):
-        data = FILES[path]
+        data = content(fault, path)
+        asked = self.headers.get("Range")
+        n = count(fault)
+        if fault == "expired" and n == 1:
+            return self.answer(403, body=b"<Error>Request has expired</Error>")
+        if fault == "halferror" and n == 2:
+            self.answer(503, body=b"<html>" * 100, length=5000)
+            return self.hang_up()
         if fault == "wrong":
             data = data[:-1] + bytes([data[-1] ^ 1])
         if fault == "longer":
             data += b"x" * 100_000
         first = 0
-        if self.headers.get("Range") and fault != "norange":
-            first = int(self.headers["Range"].split("=")[1].split("-")[0])
+        if asked and fault not in ("norange", "norangedrop"):
+            first = int(asked.split("=")[1].split("-")[0])
+        if fault == "badrange" and n == 2:
+            first -= 50_000
         part = data[first:]
         self.send_response(206 if first else 200)
         if first:
             self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
-        if fault in ("drop", "norange"):
-            n = tries[fault] = tries.get(fault, 0) + 1
-            if n <= (2 if fault == "drop" else 1):
-                self.wfile.write(part[: 100_000])
+        breaks = {"drop": 2, "norange": 1, "norangedrop": 2, "halferror": 1, "badrange": 1, "newetag": 1, "nohash": 1, "stall": 1}
+        if n <= breaks.get(fault, 0):
+            self.wfile.write(part[: 100_000 if n == 1 or fault == "drop" else 50_000])
+            if fault == "stall":
                 self.wfile.flush()
-                self.close_connection = True
-                self.connection.close()
-                return
-        self.wfile.write(part)
+                time.sleep(20)
+            return self.hang_up()
+        for at in range(0, len(part), 100_000):
+            self.wfile.write(part[at : at + 100_000])
+            if fault == "slow":
+                time.sleep(0.13)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -124,9 +169,14 @@ class Server(http.server.ThreadingHTTPServer):
         pass  # the client hung up
 
 
-servers = [Server(("127.0.0.1", 0), Hub) for _ in range(2)]
-Hub.other = servers[1].server_address[1]
+servers = [Server(("127.0.0.1", 0), Hub) for _ in range(3 if len(sys.argv) > 1 else 2)]
+ports = [server.server_address[1] for server in servers]
+Hub.main, Hub.other = ports[:2]
+if len(servers) == 3:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1])
+    servers[2].socket = context.wrap_socket(servers[2].socket, server_side=True, do_handshake_on_connect=False)
 for server in servers:
     threading.Thread(target=server.serve_forever, daemon=True).start()
-print(servers[0].server_address[1], flush=True)
+print(*ports, *[0] * (3 - len(ports)), flush=True)
 sys.stdin.read()
