@@ -394,8 +394,8 @@ class Puller {
     return fs::exists(blob_of(file), ignored) && fs::file_size(blob_of(file), ignored) == file.size;
   }
 
-  // The lock of a blob, waited for; none where locks do not work. Fails kCancelled.
-  Result<std::optional<Descriptor>> lock(const Remote& file) {
+  // The lock of a blob, waited for; without descriptor where locks do not work. Fails kCancelled.
+  Result<Descriptor> lock(const Remote& file) {
     const fs::path folder = options_.cache / ".locks" / name_.folder();
     std::error_code ignored;
     fs::create_directories(folder, ignored);
@@ -403,15 +403,14 @@ class Puller {
         ::open((folder / (file.etag + ".lock")).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
     bool said = false;
     while (fd.get() >= 0) {
-      if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0)
-        return std::optional<Descriptor>(std::move(fd));
+      if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return Result<Descriptor>(std::move(fd));
       if (errno == EINTR) continue;
       if (errno != EWOULDBLOCK) break;
       if (!said) log_info("{}: waiting for another process that fetches it", what(file));
       said = true;
       if (!client_.pause(0.1)) return cancelled("interrupted");
     }
-    return std::optional<Descriptor>();
+    return Descriptor(-1);
   }
 
   // `file` becomes what the hub has now, if that changed meanwhile.
@@ -420,7 +419,8 @@ class Puller {
     const uint64_t before = seen_.bytes_done;
     for (int round = 0;; ++round) {
       if (!is_there(file)) {
-        ASSIGN_OR_RETURN(const auto held, lock(file));
+        ASSIGN_OR_RETURN(const auto lock_file, lock(file));
+        const bool held = lock_file.get() >= 0;
         if (!is_there(file)) {  // nobody fetched it while we waited
           const std::string mine = held ? "" : fmt::format(".{:08x}", ::getpid());
           const fs::path part = repo_ / "blobs" / (file.etag + mine + ".incomplete");
