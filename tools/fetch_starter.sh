@@ -5,6 +5,7 @@ set -euo pipefail
 sha=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 name=SmolLM2-135M-Instruct.Q4_1.gguf
 cache=${HF_HUB_CACHE:-${HUGGINGFACE_HUB_CACHE:-${HF_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/huggingface}/hub}}
+cache=${cache/#\~\//$HOME/}
 repo=$cache/models--colony--SmolLM2-135M-Instruct-GGUF
 commit=${sha:0:40}
 snapshot=$repo/snapshots/$commit

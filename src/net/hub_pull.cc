@@ -508,8 +508,9 @@ class Puller {
 
   // One request for what follows the first `have` bytes of the part, redirects followed.
   Attempt request_rest(const Remote& file, const fs::path& part, uint64_t have, uint64_t before) {
+    int code = 0;  // errno of the disk
     const auto disk = [&]() -> Attempt {
-      const int code = errno;
+      if (code == 0) code = errno;
       if (code == ENOSPC || code == EDQUOT || code == EFBIG) {
         return {
             Attempt::kStop,
@@ -530,41 +531,42 @@ class Puller {
     if (!cut_to(have)) return disk();
     std::string url = file.url;
     for (int hops = 0; hops <= kRedirectsMax; ++hops) {
-      enum { kFine, kWritten, kChanged, kOtherRange, kTooLong, kDisk } state = kFine;
+      enum { kBefore, kWriting, kChanged, kOtherRange, kTooLong, kDisk } state = kBefore;
       const auto begin = [&](const HttpResponse& r) {
         const std::string etag = linked_etag(r);
-        if (file.direct && hops == 0 && !etag.empty() && etag != file.etag)
+        state = kWriting;
+        if (file.direct && hops == 0 && !etag.empty() && etag != file.etag) {
           state = kChanged;
-        else if (r.status == 206 && !is_range(r.header("content-range"), have, file.size))
+        } else if (r.status == 206 && !is_range(r.header("content-range"), have, file.size)) {
           state = kOtherRange;
-        else if (r.status == 200 && have > 0 && !cut_to(0))
+        } else if (r.status == 200 && have > 0 && !cut_to(0)) {
+          code = errno;
           state = kDisk;
-        else
-          state = kWritten;
+        }
       };
-      const auto r =
-          client_.request({.url = url, .from = have, .stall_seconds = options_.stall_seconds},
-                          [&](const HttpResponse& response, std::string_view bytes) {
-                            if (response.status != 200 && response.status != 206)
-                              return false;  // no page of an error
-                            if (state == kFine) begin(response);
-                            if (state == kWritten && at + bytes.size() > file.size)
-                              state = kTooLong;
-                            if (state != kWritten) return false;
-                            while (!bytes.empty()) {
-                              const ssize_t n = ::write(fd.get(), bytes.data(), bytes.size());
-                              if (n < 0 && errno == EINTR) continue;
-                              if (n <= 0) {
-                                state = kDisk;
-                                return false;
-                              }
-                              bytes.remove_prefix(static_cast<size_t>(n));
-                              at += static_cast<uint64_t>(n);
-                            }
-                            seen_.bytes_done = before + at;
-                            report();
-                            return true;
-                          });
+      const auto take = [&](const HttpResponse& response, std::string_view bytes) {
+        // No page of an error or a redirect.
+        if (response.status != 200 && response.status != 206) return false;
+        if (state == kBefore) begin(response);
+        if (state == kWriting && at + bytes.size() > file.size) state = kTooLong;
+        if (state != kWriting) return false;
+        while (!bytes.empty()) {
+          const ssize_t n = ::write(fd.get(), bytes.data(), bytes.size());
+          if (n < 0 && errno == EINTR) continue;
+          if (n <= 0) {
+            code = n < 0 ? errno : EIO;
+            state = kDisk;
+            return false;
+          }
+          bytes.remove_prefix(static_cast<size_t>(n));
+          at += static_cast<uint64_t>(n);
+        }
+        seen_.bytes_done = before + at;
+        report();
+        return true;
+      };
+      const auto r = client_.request(
+          {.url = url, .from = have, .stall_seconds = options_.stall_seconds}, take);
       if (state == kDisk) return disk();
       if (state == kChanged) return {Attempt::kChanged};
       if (state == kOtherRange || (r && r->status == 416)) {
