@@ -57,7 +57,7 @@ MachineLimits measure_limits(ThreadPool& pool, const Clock& clock) {
   const int threads = pool.threads();
   std::atomic<uint64_t> sink{0};  // keeps the loops alive
   {
-    constexpr int64_t kBytes = int64_t{256} << 20;
+    constexpr int64_t kBytes = int64_t{1024} << 20;
     const Memory memory(static_cast<uint64_t>(kBytes));
     const auto read = [&] {
       constexpr int64_t kParts = 64;

@@ -15,7 +15,7 @@ namespace colony::tensor {
 
 // Limits to compare with, all threads of the pool together; an operation is a multiply or an add.
 struct MachineLimits {
-  double read_gb_per_s = 0;   // summing 256 MiB that no cache holds
+  double read_gb_per_s = 0;   // summing 1 GiB, which no cache holds
   double f32_gop_per_s = 0;   // the kernels' own multiply-add instructions on registers alone
   double bf16_gop_per_s = 0;
   double int8_gop_per_s = 0;
