@@ -69,10 +69,12 @@ Result<int> run_pull(const std::string& repo) {
   const SystemClock clock;
   Progress progress("pull", clock);
   std::atomic<bool> cancel{false};
+  int skipped = 0;
   const auto path = net::pull(
       repo, net::HubOptions::from_environment(),
       [&](const net::PullProgress& p) {
         if (interrupted()) cancel.store(true);
+        skipped = p.files_skipped;
         progress.show(static_cast<int64_t>(p.bytes_done), static_cast<int64_t>(p.bytes_total),
                       fmt::format("{} of {}  {}", format_bytes(p.bytes_done), format_bytes(p.bytes_total), p.file));
       },
@@ -85,6 +87,7 @@ Result<int> run_pull(const std::string& repo) {
     }
     return path.error();
   }
+  if (skipped > 0) note("{} file{} of the repository left out: other formats, which nothing here reads", skipped, skipped == 1 ? "" : "s");
   print_line(path->string());
   return kDone;
 }
