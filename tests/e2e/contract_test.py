@@ -105,7 +105,8 @@ class Contract(harness.Case):
     def test_eval(self):
         tasks = [{"id": i, "kind": k, "prompt": p, "answer": a, "check": c} for i, (k, p, a, c) in enumerate(
             [("geo", "What is the capital of France?", "Paris", "regex:Paris"), ("geo", "Say nothing.", "xyzzy", "exact"), ("sum", "What is 1+1?", "2", "numeric")])]
-        out = self.lines("eval", self.write("e.jsonl", tasks), "--json", "--max-tokens", 20)
+        # f32: at int8 the first answer is a near tie (the f32 margin is 0.08 nats) and begins another way.
+        out = self.lines("eval", self.write("e.jsonl", tasks), "--json", "--max-tokens", 20, "--dtype", "f32")
         self.assertEqual([o["kind"] for o in out], ["geo", "sum"])
         self.assertEqual(out[0]["tasks"], 2)
         self.assertEqual(out[0]["success"], 0.5)
