@@ -45,6 +45,29 @@ struct AttentionTile {
   float* out = nullptr;  // [heads, head_dim]
 };
 
+// u = scale (x Aᵀ), see lora.h. a: [ranks, k padded to 16], f32 or int8; u: [rows, ranks].
+struct LoraShrink {
+  const float* x = nullptr;  // [rows, k], stride ldx
+  int64_t ldx = 0, rows = 0, k = 0;
+  const void* a = nullptr;
+  bool int8 = false;
+  const float* scale = nullptr;  // [ranks]
+  int64_t ranks = 0;
+  float* u = nullptr;
+};
+// y += start + u Bᵀ, or with gains y = gain (y - bias + start + u Bᵀ) + bias.
+inline constexpr int kLoraBlock = 32;  // outputs that share a scale
+struct LoraExpand {
+  const float* u = nullptr;  // [rows, ranks], stride ldu
+  int64_t ldu = 0, rows = 0, ranks = 0;
+  const void* b = nullptr;  // [ranks, n padded to kLoraBlock], f32 or int8
+  bool int8 = false;
+  const float* b_scale = nullptr;  // int8: [ranks, padded / kLoraBlock]
+  const float *start = nullptr, *gain = nullptr, *bias = nullptr;  // [n], each may be null
+  float* y = nullptr;              // [rows, n], stride ldy
+  int64_t ldy = 0, n = 0;
+};
+
 struct Kernels {
   void (*panel_f32)(const PanelArgs&) = nullptr;
   void (*panel_bf16)(const PanelArgs&) = nullptr;
@@ -59,6 +82,8 @@ struct Kernels {
   void (*silu_mul_row)(const float* gate, const float* up, int64_t n, float* y) = nullptr;
   void (*add_row)(float* x, const float* y, int64_t n) = nullptr;
   void (*attention_tile)(const AttentionTile&) = nullptr;
+  void (*lora_shrink)(const LoraShrink&) = nullptr;
+  void (*lora_expand)(const LoraExpand&) = nullptr;
   float (*max_of)(const float* x, int64_t n) = nullptr;  // n > 0; NaN is skipped
   double (*sum_exp)(const float* x, int64_t n, float shift, float scale) = nullptr;  // Σ exp((x-shift)*scale)
   // For bench.h: n rounds of the products' own multiply-adds on registers alone; operations done.

@@ -2,7 +2,7 @@
 //
 // The including file defines, for 16 lanes of float `F` and of int32 `I`, and 32 lanes of int16 `W`:
 //   f_zero f_set f_load f_store f_fma f_add f_sub f_mul f_div f_max f_min f_load_f16 f_load_bf16
-//   f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16,
+//   f_load_s8 f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16,
 //   w_load_u8 w_set_pair i_dot, bf_load bf_set_pair bf_dot, and the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kVecs (1 or 2), kAccVecs.
 // No function of the standard library is called here: this text is compiled with wider
 // instructions than the rest of the program, and the linker must not share it.
@@ -433,6 +433,120 @@ static void attention_tile(const AttentionTile& a) {
   a.type == KvType::kF32 ? attention_typed<KvType::kF32>(a) : attention_typed<KvType::kBf16>(a);
 }
 
+// ---- low-rank updates ----
+template <bool int8>
+INLINE F lora_load(const void* from, int64_t at) {
+  if constexpr (int8) {
+    return f_load_s8(static_cast<const int8_t*>(from) + at);
+  } else {
+    return f_load(static_cast<const float*>(from) + at);
+  }
+}
+
+// R rows of x by N rows of A.
+template <bool int8, int R, int N>
+INLINE void shrink_tile(const LoraShrink& a, int64_t row, int64_t rank) {
+  F sum[R][N];
+  for (int r = 0; r < R; ++r) {
+    for (int n = 0; n < N; ++n) sum[r][n] = f_zero();
+  }
+  const float* x = a.x + row * a.ldx;
+  const int64_t lda = (a.k + 15) / 16 * 16, whole = a.k / 16 * 16, first = rank * lda;
+  for (int64_t k = 0; k < whole; k += 16) {
+    F xv[R];
+    for (int r = 0; r < R; ++r) xv[r] = f_load(x + r * a.ldx + k);
+    for (int n = 0; n < N; ++n) {
+      const F w = lora_load<int8>(a.a, first + n * lda + k);
+      for (int r = 0; r < R; ++r) sum[r][n] = f_fma(xv[r], w, sum[r][n]);
+    }
+  }
+  if (whole < a.k) {
+    for (int r = 0; r < R; ++r) {
+      float tail[16];
+      load_tail(x + r * a.ldx + whole, a.k - whole, tail);
+      const F xv = f_load(tail);
+      for (int n = 0; n < N; ++n) sum[r][n] = f_fma(xv, lora_load<int8>(a.a, first + n * lda + whole), sum[r][n]);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int n = 0; n < N; ++n) a.u[(row + r) * a.ranks + rank + n] = f_sum(sum[r][n]) * a.scale[rank + n];
+  }
+}
+template <bool int8, int R, int N>
+INLINE void shrink_rows(const LoraShrink& a, int64_t row) {
+  int64_t rank = 0;
+  for (; a.ranks - rank >= N; rank += N) shrink_tile<int8, R, N>(a, row, rank);
+  for (; rank < a.ranks; ++rank) shrink_tile<int8, R, 1>(a, row, rank);
+}
+template <bool int8>
+static void shrink_typed(const LoraShrink& a) {
+  int64_t row = 0;
+  for (; a.rows - row >= 2; row += 2) shrink_rows<int8, 2, 2 * kVecs>(a, row);
+  if (row < a.rows) shrink_rows<int8, 1, 4>(a, row);
+}
+static void lora_shrink(const LoraShrink& a) { a.int8 ? shrink_typed<true>(a) : shrink_typed<false>(a); }
+
+// R rows by 16 NV outputs from n on; y and the vectors of outputs may be copies of a last, incomplete 16.
+template <bool int8, int R, int NV>
+INLINE void expand_tile(const LoraExpand& a, int64_t row, int64_t n, const float* start, const float* gain, const float* bias,
+                        float* y, int64_t ldy) {
+  const int64_t ldb = (a.n + kLoraBlock - 1) / kLoraBlock * kLoraBlock, blocks = ldb / kLoraBlock;
+  F sum[R][NV];
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < NV; ++v) sum[r][v] = start != nullptr ? f_load(start + 16 * v) : f_zero();
+  }
+  for (int64_t k = 0; k < a.ranks; ++k) {
+    for (int v = 0; v < NV; ++v) {
+      const F w = lora_load<int8>(a.b, k * ldb + n + 16 * v);
+      for (int r = 0; r < R; ++r) {
+        float u = a.u[(row + r) * a.ldu + k];
+        if constexpr (int8) u = u * a.b_scale[k * blocks + (n + 16 * v) / kLoraBlock];
+        sum[r][v] = f_fma(f_set(u), w, sum[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < NV; ++v) {
+      float* to = y + r * ldy + 16 * v;
+      if (gain == nullptr) {
+        f_store(to, f_add(f_load(to), sum[r][v]));
+      } else {
+        const F b = bias != nullptr ? f_load(bias + 16 * v) : f_zero();
+        f_store(to, f_fma(f_load(gain + 16 * v), f_add(f_sub(f_load(to), b), sum[r][v]), b));
+      }
+    }
+  }
+}
+template <bool int8, int R, int NV>
+INLINE void expand_rows(const LoraExpand& a, int64_t row) {
+  const auto from = [](const float* p, int64_t n) __attribute__((always_inline)) { return p == nullptr ? nullptr : p + n; };
+  int64_t n = 0;
+  for (; a.n - n >= 16 * NV; n += 16 * NV) {
+    expand_tile<int8, R, NV>(a, row, n, from(a.start, n), from(a.gain, n), from(a.bias, n), a.y + row * a.ldy + n, a.ldy);
+  }
+  for (; a.n - n >= 16; n += 16) {
+    expand_tile<int8, R, 1>(a, row, n, from(a.start, n), from(a.gain, n), from(a.bias, n), a.y + row * a.ldy + n, a.ldy);
+  }
+  if (n == a.n) return;
+  float start[16], gain[16], bias[16], y[R * 16];
+  if (a.start != nullptr) load_tail(a.start + n, a.n - n, start);
+  if (a.gain != nullptr) load_tail(a.gain + n, a.n - n, gain);
+  if (a.bias != nullptr) load_tail(a.bias + n, a.n - n, bias);
+  for (int r = 0; r < R; ++r) load_tail(a.y + (row + r) * a.ldy + n, a.n - n, y + 16 * r);
+  expand_tile<int8, R, 1>(a, row, n, a.start != nullptr ? start : nullptr, a.gain != nullptr ? gain : nullptr,
+                          a.bias != nullptr ? bias : nullptr, y, 16);
+  for (int r = 0; r < R; ++r) {
+    for (int64_t i = n; i < a.n; ++i) a.y[(row + r) * a.ldy + i] = y[16 * r + i - n];
+  }
+}
+template <bool int8>
+static void expand_typed(const LoraExpand& a) {
+  int64_t row = 0;
+  for (; a.rows - row >= 4; row += 4) expand_rows<int8, 4, 1>(a, row);
+  for (; row < a.rows; ++row) expand_rows<int8, 1, 4>(a, row);
+}
+static void lora_expand(const LoraExpand& a) { a.int8 ? expand_typed<true>(a) : expand_typed<false>(a); }
+
 // ---- over the vocabulary ----
 static float max_of(const float* x, int64_t n) {
   F most = f_set(kNegInf);
@@ -524,5 +638,5 @@ static uint64_t read_bytes(const void* p, int64_t bytes) {
 
 #define COLONY_KERNEL_TABLE                                                                    \
   {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, quantize_row,  quantize_row_x8,    round_row_bf16, rms_norm_row,       \
-   silu_mul_row, add_row,    attention_tile, max_of,       sum_exp,        peak_f32,           \
+   silu_mul_row, add_row,    attention_tile, lora_shrink, lora_expand, max_of,       sum_exp,        peak_f32,           \
    peak_bf16,    peak_int8,  read_bytes}

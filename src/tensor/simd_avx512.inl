@@ -67,6 +67,9 @@ V F f_load_bf16(const uint16_t* p) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(
       _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16))};
 }
+V F f_load_s8(const int8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
 V I i_zero() { return {_mm512_setzero_si512()}; }
 V F i_to_f(I x) { return {_mm512_cvtepi32_ps(x.v)}; }
 V I f_round_i(F x) { return {_mm512_cvtps_epi32(x.v)}; }
