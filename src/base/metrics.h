@@ -22,6 +22,9 @@ inline constexpr char kRunning[] = "colony_requests_running";
 inline constexpr char kWaiting[] = "colony_requests_waiting";
 inline constexpr char kKvPagesUsed[] = "colony_kv_pages_used";
 inline constexpr char kKvPages[] = "colony_kv_pages";
+inline constexpr char kAdaptersResident[] = "colony_adapters_resident";
+inline constexpr char kAdapterLoads[] = "colony_adapter_loads_total";
+inline constexpr char kAdapterEvictions[] = "colony_adapter_evictions_total";
 inline constexpr char kTasksFinal[] = "colony_tasks_final_total";
 inline constexpr char kDeposits[] = "colony_deposits_total";
 }  // namespace metric

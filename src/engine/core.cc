@@ -52,7 +52,8 @@ uint64_t Core::buffer_bytes(const EngineOptions& options, int64_t hidden, int64_
 Result<std::unique_ptr<Core>> Core::create(const EngineOptions& options,
                                            std::unique_ptr<Runner> runner, CoreText text,
                                            ByteLedger& ledger, tensor::ThreadPool& pool,
-                                           const Clock& clock, Metrics& metrics) {
+                                           const Clock& clock, Metrics& metrics,
+                                           std::unique_ptr<Adapters> adapters) {
   if (options.max_sequences < 1) return invalid("max_sequences is {}, expected 1 or more", options.max_sequences);
   if (options.max_step_tokens < 1) return invalid("max_step_tokens is {}, expected 1 or more", options.max_step_tokens);
   auto buffers = ledger.take("scratch", buffer_bytes(options, runner->hidden_size(), runner->vocab_size()));
@@ -60,22 +61,24 @@ Result<std::unique_ptr<Core>> Core::create(const EngineOptions& options,
   auto scratch = ledger.take("scratch", runner->scratch_bytes());
   if (!scratch) return std::move(scratch).error().in("model scratch");
   std::unique_ptr<Core> core(
-      new Core(options, std::move(runner), std::move(text), ledger, pool, clock, metrics));
+      new Core(options, std::move(runner), std::move(text), ledger, pool, clock, metrics, std::move(adapters)));
   core->buffers_ = std::move(*buffers);
   core->scratch_ = std::move(*scratch);
   return core;
 }
 
 Core::Core(const EngineOptions& options, std::unique_ptr<Runner> runner, CoreText text,
-           ByteLedger& ledger, tensor::ThreadPool& pool, const Clock& clock, Metrics& metrics)
+           ByteLedger& ledger, tensor::ThreadPool& pool, const Clock& clock, Metrics& metrics,
+           std::unique_ptr<Adapters> adapters)
     : options_(options),
       runner_(std::move(runner)),
       text_(std::move(text)),
+      adapters_(std::move(adapters)),
       ledger_(ledger),
       pool_(pool),
       clock_(clock),
       blocks_(runner_->pages()),
-      scheduler_(scheduler_options(options), blocks_),
+      scheduler_(scheduler_options(options), blocks_, adapters_.get()),
       prompt_tokens_(metrics.get(metric::kPromptTokens)),
       generated_tokens_(metrics.get(metric::kGeneratedTokens)),
       hit_tokens_(metrics.get(metric::kPrefixHitTokens)),
@@ -90,6 +93,8 @@ Core::Core(const EngineOptions& options, std::unique_ptr<Runner> runner, CoreTex
   ids_.reserve(rows);
   where_.reserve(rows);
   lengths_.reserve(rows);
+  row_adapters_.reserve(rows);
+  sampled_adapters_.reserve(static_cast<size_t>(options.max_sequences));
   hidden_.resize(rows * width);
   picked_.resize(static_cast<size_t>(options.max_sequences) * width);
   logits_.resize(static_cast<size_t>(head_rows(options) * runner_->vocab_size()));
@@ -110,6 +115,7 @@ Status Core::check(const Request& request) const {
                      runner_->vocab_size() - 1);
     }
   }
+  if (request.adapter && !adapters_) return invalid("this engine takes no adapters; the request names {}", request.adapter->name);
   const bool generates = request.kind == Request::Kind::kGenerate;
   if (prompt + (generates ? 1 : 0) > runner_->context()) {
     return invalid("the prompt has {} tokens{}, the model's context is {}; nothing is cut", prompt,
@@ -160,6 +166,8 @@ Result<RequestId> Core::submit(Request request) {
   auto sequence = std::make_unique<Sequence>(id, std::move(request));
   const Request& asked = sequence->request;
   sequence->tokens = asked.prompt_ids;
+  sequence->salt = asked.cache_salt;
+  if (asked.adapter) sequence->salt += '\0' + asked.adapter->identity();
   sequence->goal = first_goal(asked);
   sequence->share = options_.prefix_cache && asked.kind != Request::Kind::kEmbed;
   sequence->submitted = clock_.now();
@@ -226,11 +234,13 @@ std::vector<Output> Core::step() {
       finish(*sequence, FinishReason::kCancelled,
              exhausted("the token budget of {} is used up ({} spent)", budget.limit(), budget.spent()));
     }
+    for (auto& [sequence, error] : plan_.failed) finish(*sequence, FinishReason::kError, std::move(error));
     for (const auto& [id, sequence] : sequences_) foreground = foreground || sequence->foreground();
     if (!plan_.chunks.empty()) run_rows();
   } else {
     plan_.clear();
   }
+  if (adapters_) adapters_->sweep();
   running_metric_.set(static_cast<double>(scheduler_.running()));
   waiting_metric_.set(static_cast<double>(scheduler_.waiting()));
   pages_used_.set(static_cast<double>(blocks_.held()));
@@ -244,6 +254,9 @@ void Core::run_rows() {
   ids_.clear();
   where_.clear();
   lengths_.clear();
+  row_adapters_.clear();
+  sampled_adapters_.clear();
+  const bool adapted = std::any_of(plan_.chunks.begin(), plan_.chunks.end(), [](const Chunk& chunk) { return chunk.sequence->adapter != nullptr; });
   for (const Chunk& chunk : plan_.chunks) {
     Sequence& sequence = *chunk.sequence;
     if (!sequence.started) {
@@ -252,6 +265,7 @@ void Core::run_rows() {
       prompt_tokens_.add(static_cast<double>(sequence.request.prompt_ids.size()));
       hit_tokens_.add(static_cast<double>(sequence.prefix_hit_tokens));
     }
+    if (adapted) row_adapters_.insert(row_adapters_.end(), static_cast<size_t>(chunk.count), sequence.adapter.get());
     for (int64_t i = 0; i < chunk.count; ++i) {
       ids_.push_back(sequence.tokens[static_cast<size_t>(chunk.from + i)]);
       where_.push_back({chunk.from + i, sequence.pages});
@@ -260,7 +274,7 @@ void Core::run_rows() {
     }
   }
   const auto width = static_cast<size_t>(runner_->hidden_size());
-  runner_->forward({ids_, where_, lengths_}, std::span(hidden_).first(ids_.size() * width));
+  runner_->forward({ids_, where_, lengths_, row_adapters_}, std::span(hidden_).first(ids_.size() * width));
 
   sampled_.clear();
   size_t row = 0;
@@ -275,6 +289,7 @@ void Core::run_rows() {
       const auto last = hidden.last(width);
       std::copy(last.begin(), last.end(), picked_.begin() + static_cast<ptrdiff_t>(sampled_.size() * width));
       sampled_.push_back(chunk.sequence);
+      if (adapted) sampled_adapters_.push_back(chunk.sequence->adapter.get());
     }
   }
   sample();
@@ -324,9 +339,11 @@ void Core::take_logits(Sequence& sequence, const Chunk& chunk, std::span<const f
     sequence.output.values_bytes = std::make_shared<ByteLease>(std::move(*lease));
     values.resize(size);
   }
+  const std::vector<const model::Adapter*> adapters(sequence.adapter ? static_cast<size_t>(chunk.count) : 0, sequence.adapter.get());
   runner_->head(hidden, chunk.count,
                 std::span(values).subspan(static_cast<size_t>(chunk.from) * vocab,
-                                          static_cast<size_t>(chunk.count) * vocab));
+                                          static_cast<size_t>(chunk.count) * vocab),
+                adapters);
 }
 
 void Core::take_scores(Sequence& sequence, const Chunk& chunk, std::span<const float> hidden) {
@@ -341,7 +358,8 @@ void Core::take_scores(Sequence& sequence, const Chunk& chunk, std::span<const f
     const auto part = hidden.subspan(static_cast<size_t>(position - chunk.from) * width,
                                      static_cast<size_t>(rows) * width);
     const auto logits = std::span(logits_).first(static_cast<size_t>(rows) * vocab);
-    runner_->head(part, rows, logits);
+    const std::vector<const model::Adapter*> adapters(sequence.adapter ? static_cast<size_t>(rows) : 0, sequence.adapter.get());
+    runner_->head(part, rows, logits, adapters);
     pool_.run(static_cast<int>(rows), [&](int row) {
       const auto token = static_cast<size_t>(position + row + 1);
       sequence.output.logprobs[token - static_cast<size_t>(first)] =
@@ -358,7 +376,7 @@ void Core::sample() {
   const auto vocab = static_cast<size_t>(runner_->vocab_size());
   const size_t rows = sampled_.size();
   const auto logits = std::span(logits_).first(rows * vocab);
-  runner_->head(std::span<const float>(picked_).first(rows * width), static_cast<int64_t>(rows), logits);
+  runner_->head(std::span<const float>(picked_).first(rows * width), static_cast<int64_t>(rows), logits, sampled_adapters_);
   choices_.assign(rows, Choice{});
   // A row's choice depends on its sequence alone, so it does not matter who makes it.
   pool_.run(static_cast<int>(rows), [&](int row) {

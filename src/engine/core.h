@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/sync.h"
+#include "engine/adapters.h"
 #include "engine/choose.h"
 #include "engine/engine.h"
 #include "engine/runner.h"
@@ -31,7 +32,8 @@ class Core {
   static Result<std::unique_ptr<Core>> create(const EngineOptions& options,
                                               std::unique_ptr<Runner> runner, CoreText text,
                                               ByteLedger& ledger, tensor::ThreadPool& pool,
-                                              const Clock& clock, Metrics& metrics);
+                                              const Clock& clock, Metrics& metrics,
+                                              std::unique_ptr<Adapters> adapters = nullptr);
   // Bytes of buffers that create() takes beside what the runner expects.
   static uint64_t buffer_bytes(const EngineOptions& options, int64_t hidden, int64_t vocab);
   // Most rows of a step, and most rows of logits made at once.
@@ -48,12 +50,14 @@ class Core {
   void set_background(Background* background) { background_ = background; }
   std::vector<Output> step() EXCLUDES(cancel_mutex_);
 
+  Adapters* adapters() { return adapters_.get(); }  // null: requests must not name one
   const BlockPool& blocks() const { return blocks_; }
   const Plan& last_plan() const { return plan_; }  // of the step before; sequences may be gone
 
  private:
   Core(const EngineOptions& options, std::unique_ptr<Runner> runner, CoreText text,
-       ByteLedger& ledger, tensor::ThreadPool& pool, const Clock& clock, Metrics& metrics);
+       ByteLedger& ledger, tensor::ThreadPool& pool, const Clock& clock, Metrics& metrics,
+       std::unique_ptr<Adapters> adapters);
   Status check(const Request& request) const;
   void end_cancelled_and_late();
   void run_rows();
@@ -70,6 +74,7 @@ class Core {
   const EngineOptions options_;
   const std::unique_ptr<Runner> runner_;
   const CoreText text_;
+  const std::unique_ptr<Adapters> adapters_;
   ByteLedger& ledger_;
   tensor::ThreadPool& pool_;
   const Clock& clock_;
@@ -91,6 +96,7 @@ class Core {
   std::vector<int32_t> ids_;
   std::vector<tensor::AttentionRow> where_;
   std::vector<int64_t> lengths_;
+  std::vector<const model::Adapter*> row_adapters_, sampled_adapters_;  // empty: no row has one
   std::vector<float> hidden_, picked_, logits_;
   std::vector<Sequence*> sampled_;
   std::vector<Choice> choices_;

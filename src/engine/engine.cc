@@ -60,7 +60,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Snapshot> s
   std::unique_ptr<Engine> engine(new Engine());
   ASSIGN_OR_RETURN(engine->state_->core,
                    Core::create(own, std::move(runner), {snapshot->text.tokenizer, snapshot->eos_ids},
-                                ledger, pool, clock, metrics));
+                                ledger, pool, clock, metrics,
+                                std::make_unique<Adapters>(transformer, ledger, pool, metrics)));
   engine->state_->snapshot = std::move(snapshot);
   return engine;
 }
@@ -74,6 +75,7 @@ size_t Engine::waiting() const { return state_->core->waiting(); }
 void Engine::on_text(OnText callback) { state_->core->on_text(std::move(callback)); }
 std::vector<Output> Engine::step() { return state_->core->step(); }
 void Engine::set_background(Background* background) { state_->core->set_background(background); }
+Adapters& Engine::adapters() { return *state_->core->adapters(); }
 const Snapshot& Engine::snapshot() const { return *state_->snapshot; }
 
 }  // namespace colony::engine

@@ -38,6 +38,8 @@ class Background {
   virtual bool run_slice() = 0;
 };
 
+class Adapters;
+
 class Engine {
  public:
   static Result<std::unique_ptr<Engine>> create(std::shared_ptr<const Snapshot> snapshot,
@@ -69,6 +71,8 @@ class Engine {
   void set_background(Background* background);
 
   const Snapshot& snapshot() const;
+  // PEFT adapters over the model, added and removed while requests run. Threads: the owner.
+  Adapters& adapters();
 
  private:
   Engine();

@@ -44,7 +44,8 @@ class FakeRunner final : public Runner {
     }
     rows_ += static_cast<int64_t>(rows.ids.size());
   }
-  void head(std::span<const float> hidden, int64_t rows, std::span<float> logits) override {
+  void head(std::span<const float> hidden, int64_t rows, std::span<float> logits,
+            std::span<const model::Adapter* const> /*adapters*/) override {
     CHECK(logits.size() == static_cast<size_t>(rows * kVocab), "shapes");
     for (size_t i = 0; i < static_cast<size_t>(rows); ++i) {
       logits_of(hidden.subspan(i * kHidden, kHidden), logits.subspan(i * kVocab, kVocab));

@@ -14,6 +14,8 @@
 
 namespace colony::engine {
 
+struct AdapterInfo;  // engine/adapters.h
+
 // Defaults as conventions part 2b; sources: HF generation docs.
 struct SamplingParams {
   bool greedy = true;              // argmax, first index among equals
@@ -55,6 +57,7 @@ struct Request {
   std::shared_ptr<Budget> budget;                    // null: none
   std::shared_ptr<const text::Acceptor> constraint;  // null: none
   std::string cache_salt;                            // part of the prefix key
+  std::shared_ptr<const AdapterInfo> adapter;        // of the engine's adapters(); null: the base alone
 };
 
 using RequestId = uint64_t;

@@ -19,8 +19,9 @@ void ModelRunner::forward(const model::StepRows& rows, std::span<float> hidden) 
   transformer_->forward(rows, kv_, hidden, work_, pool_);
 }
 
-void ModelRunner::head(std::span<const float> hidden, int64_t rows, std::span<float> logits) {
-  transformer_->head(hidden, rows, logits, work_, pool_);
+void ModelRunner::head(std::span<const float> hidden, int64_t rows, std::span<float> logits,
+                       std::span<const model::Adapter* const> adapters) {
+  transformer_->head(hidden, rows, logits, work_, pool_, adapters);
 }
 
 uint64_t scratch_estimate(const model::ModelConfig& config, int64_t rows, int64_t head_rows) {

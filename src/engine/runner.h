@@ -25,8 +25,9 @@ class Runner {
   virtual int64_t pages() const = 0;
   // hidden: [T, hidden_size]. Stores keys and values of the rows in their pages.
   virtual void forward(const model::StepRows& rows, std::span<float> hidden) = 0;
-  // logits: [rows, vocab_size].
-  virtual void head(std::span<const float> hidden, int64_t rows, std::span<float> logits) = 0;
+  // logits: [rows, vocab_size]. adapters: [rows] or empty, as StepRows'.
+  virtual void head(std::span<const float> hidden, int64_t rows, std::span<float> logits,
+                    std::span<const model::Adapter* const> adapters) = 0;
   // Bytes of scratch held now, or expected to be held by a full step.
   virtual uint64_t scratch_bytes() const = 0;
 };
@@ -42,7 +43,8 @@ class ModelRunner final : public Runner {
   int64_t context() const override;
   int64_t pages() const override { return kv_.pages(); }
   void forward(const model::StepRows& rows, std::span<float> hidden) override;
-  void head(std::span<const float> hidden, int64_t rows, std::span<float> logits) override;
+  void head(std::span<const float> hidden, int64_t rows, std::span<float> logits,
+            std::span<const model::Adapter* const> adapters) override;
   uint64_t scratch_bytes() const override { return std::max(work_.bytes(), scratch_bytes_); }
 
  private:

@@ -9,6 +9,9 @@ namespace {
 
 // Waiting requests looked at past one that waits for a prefix, a step. Keeps steps cheap.
 constexpr int kLookAhead = 64;
+// Times a request whose adapter finds no room lets others go first. After that nobody behind it is
+// admitted until what runs has ended and its adapter fits.
+constexpr int kPatience = 256;
 
 bool before(const Sequence* a, const Sequence* b) { return a->before(*b); }
 
@@ -39,12 +42,13 @@ int64_t pages_for(int64_t tokens) { return (tokens + tensor::kPageTokens - 1) / 
 void Plan::clear() {
   chunks.clear();
   broke.clear();
+  failed.clear();
   rows = 0;
   preempted = 0;
 }
 
-Scheduler::Scheduler(const SchedulerOptions& options, BlockPool& pool)
-    : options_(options), pool_(pool) {
+Scheduler::Scheduler(const SchedulerOptions& options, BlockPool& pool, Adapters* adapters)
+    : options_(options), pool_(pool), adapters_(adapters) {
   CHECK(options.max_sequences > 0 && options.max_step_tokens >= options.max_sequences,
         "a step has room for a row of every sequence");
 }
@@ -68,6 +72,7 @@ void Scheduler::give_back_pages(Sequence& sequence) {
     pool_.release(page);
   }
   sequence.pages.clear();
+  sequence.adapter.reset();
   sequence.published = 0;
   sequence.computed = 0;
   sequence.alone = false;
@@ -88,7 +93,7 @@ bool Scheduler::pay_sample(Sequence& sequence) {
 Scheduler::Admission Scheduler::try_admit(Sequence& sequence, Plan& plan) {
   BlockPool::Match match;
   if (sequence.share) {
-    match = pool_.match(sequence.request.cache_salt, sequence.tokens,
+    match = pool_.match(sequence.salt, sequence.tokens,
                         skippable(sequence) / tensor::kPageTokens);
     // Somebody is computing what we could share: wait for it, but never for one behind us.
     if (match.pending && (match.pending_foreground || !sequence.foreground())) return Admission::kLater;
@@ -100,11 +105,23 @@ Scheduler::Admission Scheduler::try_admit(Sequence& sequence, Plan& plan) {
       (fresh + match.unreferenced + reserve > pool_.available())) {
     return Admission::kNoRoom;
   }
+  if (sequence.request.adapter) {
+    auto adapter = adapters_->acquire(sequence.request.adapter);
+    if (!adapter) {
+      // Others that run hold what is needed; if nobody does, it never fits.
+      const bool fits_later = adapter.error().code == ErrorCode::kExhausted && !running_.empty();
+      if (fits_later) return ++sequence.passed_over > kPatience ? Admission::kWait : Admission::kLater;
+      plan.failed.emplace_back(&sequence, std::move(adapter).error());
+      return Admission::kGone;
+    }
+    sequence.adapter = std::move(*adapter);
+  }
   if (!sequence.prompt_paid) {
     if (sequence.request.budget &&
         !sequence.request.budget->debit(sequence.request.prompt_ids.size())) {
+      sequence.adapter.reset();
       plan.broke.push_back(&sequence);
-      return Admission::kBroke;
+      return Admission::kGone;
     }
     sequence.prompt_paid = true;
   }
@@ -127,7 +144,7 @@ Scheduler::Admission Scheduler::try_admit(Sequence& sequence, Plan& plan) {
       const auto i = sequence.published;
       const int32_t page = sequence.pages[static_cast<size_t>(i)];
       const int32_t parent = i > 0 ? sequence.pages[static_cast<size_t>(i - 1)] : -1;
-      if (pool_.publish(page, parent, sequence.request.cache_salt, page_tokens(sequence, i),
+      if (pool_.publish(page, parent, sequence.salt, page_tokens(sequence, i),
                         BlockPool::State::kPending, sequence.foreground()) != page) {
         break;
       }
@@ -153,13 +170,15 @@ void Scheduler::admit(Plan& plan) {
           wanted += sequence.remaining();
           queue->erase(queue->begin() + static_cast<ptrdiff_t>(i));
           break;
-        case Admission::kBroke:
+        case Admission::kGone:
           queue->erase(queue->begin() + static_cast<ptrdiff_t>(i));
           break;
         case Admission::kLater:
           if (++passed_over > kLookAhead) return;
           ++i;
           break;
+        case Admission::kWait:
+          return;
         case Admission::kNoRoom:
           // Background gives way to foreground; otherwise it is this one's turn and nobody's else.
           if (!sequence.foreground() || running_.empty() || running_.back()->foreground()) return;
@@ -244,7 +263,7 @@ void Scheduler::commit(const Chunk& chunk) {
       continue;
     }
     const int32_t parent = i > 0 ? sequence.pages[static_cast<size_t>(i - 1)] : -1;
-    const int32_t node = pool_.publish(page, parent, sequence.request.cache_salt,
+    const int32_t node = pool_.publish(page, parent, sequence.salt,
                                        page_tokens(sequence, i), BlockPool::State::kComputed,
                                        sequence.foreground());
     if (node != page) {

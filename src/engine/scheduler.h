@@ -3,13 +3,16 @@
 // Order everywhere: foreground before background, then by submission. The first in that order always
 // gets on: when pages run out the last one gives up its pages and is computed again later; a
 // foreground request that waits makes background ones give way. Decisions depend on counts only.
-// Within a class nobody starves; background waits for as long as foreground fills every place.
+// Within a class nobody starves; background waits for as long as foreground fills every place. Who waits
+// for room for its adapter lets others pass, but not without end.
 // Source: vLLM V1's scheduler (hf_compat 7.1). Threads: one owner.
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <utility>
 #include <vector>
 
+#include "engine/adapters.h"
 #include "engine/block_pool.h"
 #include "engine/sequence.h"
 
@@ -30,6 +33,7 @@ struct Chunk {
 struct Plan {
   std::vector<Chunk> chunks;       // rows in this order
   std::vector<Sequence*> broke;    // their budget has too little left; already removed
+  std::vector<std::pair<Sequence*, Error>> failed;  // their adapter cannot be had; already removed
   int64_t rows = 0;
   int64_t preempted = 0;
   void clear();
@@ -37,8 +41,8 @@ struct Plan {
 
 class Scheduler {
  public:
-  // `pool` is borrowed and outlives this.
-  Scheduler(const SchedulerOptions& options, BlockPool& pool);
+  // `pool` and `adapters` (null: no request names one) are borrowed and outlive this.
+  Scheduler(const SchedulerOptions& options, BlockPool& pool, Adapters* adapters);
 
   // `sequence` is borrowed until remove() or until plan() calls it broke.
   void add(Sequence& sequence);
@@ -56,7 +60,7 @@ class Scheduler {
 
  private:
   void admit(Plan& plan);
-  enum class Admission { kAdmitted, kLater, kNoRoom, kBroke };
+  enum class Admission { kAdmitted, kLater, kWait, kNoRoom, kGone };
   Admission try_admit(Sequence& sequence, Plan& plan);
   void preempt(Sequence& sequence, Plan& plan);
   void give_back_pages(Sequence& sequence);
@@ -68,6 +72,7 @@ class Scheduler {
 
   const SchedulerOptions options_;
   BlockPool& pool_;
+  Adapters* const adapters_;
   std::deque<Sequence*> foreground_, background_;  // waiting, by id
   std::vector<Sequence*> running_;                 // by before()
 };

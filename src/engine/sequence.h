@@ -10,6 +10,7 @@
 #include "base/byte_ledger.h"
 #include "engine/request.h"
 #include "engine/text_out.h"
+#include "model/lora.h"
 
 namespace colony::engine {
 
@@ -27,6 +28,9 @@ struct Sequence {
   int64_t computed = 0;         // tokens whose keys and values are stored
   std::vector<int32_t> pages;   // enough for `computed`; once admitted, for `goal` as it was then
   int64_t published = 0;        // leading pages that are nodes of the prefix tree
+  std::string salt;             // root of its prefix: the request's salt and its adapter's identity
+  std::shared_ptr<const model::Adapter> adapter;  // pinned while admitted; null: none
+  int passed_over = 0;          // times others went first because its adapter found no room
   bool share = false;           // takes part in prefix sharing
   bool alone = false;           // meets a page that another computes: publishes no further
   bool prompt_paid = false;     // the prompt's tokens were taken from the budget

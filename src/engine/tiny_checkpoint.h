@@ -13,6 +13,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "model/lora.h"
+#include "model/safetensors.h"
 
 namespace colony::engine {
 
@@ -82,6 +84,39 @@ inline void write_tiny_checkpoint(const std::filesystem::path& folder, const Tin
   file += text;
   file += data;
   CHECK(write_file(folder / "model.safetensors", file).has_value(), "model.safetensors");
+}
+
+// Writes a PEFT folder with seeded noise on all linear modules of the blocks of `base`; `strength` is the
+// spread of B. `options` is merged into adapter_config.json. Nothing in it is zero.
+inline void write_tiny_adapter(const std::filesystem::path& folder, const model::ModelConfig& base, int64_t rank, uint64_t seed,
+                               double strength = 0.2, const Json& options = Json::object()) {
+  std::filesystem::create_directories(folder);
+  Json config = {{"peft_type", "LORA"}, {"task_type", "CAUSAL_LM"}, {"r", rank}, {"lora_alpha", 2 * rank}, {"target_modules", "all-linear"}};
+  const bool dora = options.contains("use_dora") && options["use_dora"].get<bool>();
+  for (const auto& [key, value] : options.items()) config[key] = value;
+  CHECK(write_file(folder / "adapter_config.json", config.dump(2)).has_value(), "adapter_config.json");
+  std::vector<std::vector<float>> numbers;
+  std::vector<model::TensorToWrite> tensors;
+  const auto add = [&](const std::string& name, std::vector<uint64_t> shape, double spread, double shift) {
+    uint64_t count = 1;
+    for (const uint64_t size : shape) count *= size;
+    auto& values = numbers.emplace_back(count);
+    for (size_t i = 0; i < values.size(); ++i) {
+      static thread_local RngStream rng(0, 0, 0, 0);
+      if (i % 4096 == 0) rng = RngStream(seed, static_cast<uint32_t>(numbers.size()), static_cast<uint32_t>(i / 4096), 2);
+      values[i] = static_cast<float>(rng.normal() * spread + shift);
+    }
+    tensors.push_back({name, "F32", std::move(shape), std::as_bytes(std::span<const float>(values))});
+  };
+  for (const model::BaseModule& module : model::base_modules(base)) {
+    if (module.kind != model::BaseModule::Kind::kLinear) continue;
+    const auto r = static_cast<uint64_t>(rank), in = static_cast<uint64_t>(module.inputs), out = static_cast<uint64_t>(module.outputs);
+    const std::string name = "base_model.model." + module.path;
+    add(name + ".lora_A.weight", {r, in}, 1 / std::sqrt(static_cast<double>(in)), 0);
+    add(name + ".lora_B.weight", {out, r}, strength, 0);
+    if (dora) add(name + ".lora_magnitude_vector", {out}, 0.2, 2);
+  }
+  CHECK(model::write_safetensors(folder / "adapter_model.safetensors", std::move(tensors), {{"format", "pt"}}).has_value(), "weights");
 }
 
 // The starter model as the quick start puts it into the Hugging Face cache; "" when it is not there.

@@ -45,8 +45,10 @@ inline Result<Expected> read_expected(const std::filesystem::path& folder) {
 // One sequence over pages of its own, fed in chunks; gives hidden states and logits.
 class Runner {
  public:
-  Runner(std::shared_ptr<const Transformer> model, int64_t tokens_max, ByteLedger& ledger, tensor::ThreadPool& pool)
+  Runner(std::shared_ptr<const Transformer> model, int64_t tokens_max, ByteLedger& ledger, tensor::ThreadPool& pool,
+         const Adapter* adapter = nullptr)
       : model_(std::move(model)),
+        adapter_(adapter),
         pool_(pool),
         cache_(KvCache::create(model_->config(), model_->default_kv_type(), tokens_max / tensor::kPageTokens + 3, ledger)
                    .value()) {
@@ -66,15 +68,17 @@ class Runner {
     for (size_t i = 0; i < ids.size(); ++i) where.push_back({at_ + static_cast<int64_t>(i), pages_});
     const int64_t c = model_->config().hidden_size;
     std::vector<float> hidden(ids.size() * static_cast<size_t>(c));
-    model_->forward({ids, where, lengths}, cache_, hidden, work_, pool_);
+    const std::vector<const Adapter*> adapters(ids.size(), adapter_);
+    model_->forward({ids, where, lengths, adapters}, cache_, hidden, work_, pool_);
     std::vector<float> logits(ids.size() * static_cast<size_t>(model_->config().vocab_size));
-    model_->head(hidden, static_cast<int64_t>(ids.size()), logits, work_, pool_);
+    model_->head(hidden, static_cast<int64_t>(ids.size()), logits, work_, pool_, adapters);
     at_ += static_cast<int64_t>(ids.size());
     return logits;
   }
 
  private:
   std::shared_ptr<const Transformer> model_;
+  const Adapter* adapter_;
   tensor::ThreadPool& pool_;
   Transformer::Workspace work_;
   KvCache cache_;

@@ -27,6 +27,14 @@ bool is_unsigned(const Json& value) {
 
 }  // namespace
 
+DType plain_type(std::string_view dtype) {
+  if (dtype == "F32") return DType::kF32;
+  if (dtype == "F16") return DType::kF16;
+  if (dtype == "BF16") return DType::kBf16;
+  if (dtype == "F64") return DType::kF64;
+  return DType::kOther;
+}
+
 Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes, const std::string& name) {
   if (bytes.size() < 8) return corrupt("{}: {} bytes, a safetensors file has at least 8", name, bytes.size());
   uint64_t header = 0;

@@ -25,6 +25,9 @@ enum class DType : uint8_t {
   kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ4_K, kQ5_K, kQ6_K,
 };
 
+// "F32", "BF16", … as safetensors spells them; kOther for what is no plain number type of ours.
+DType plain_type(std::string_view dtype);
+
 struct SafeTensor {
   std::string dtype;             // as the file spells it: "BF16"
   std::vector<uint64_t> shape;   // row-major, outermost first

@@ -6,9 +6,11 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "model/lora.h"
 #include "model/rope_table.h"
 #include "model/weights.h"
 #include "tensor/attention.h"
+#include "tensor/lora.h"
 #include "tensor/ops.h"
 
 namespace colony::model {
@@ -24,6 +26,24 @@ struct Layer {
 };
 }  // namespace
 
+namespace {
+// Rows that stand together and carry the same adapter.
+struct AdapterRun {
+  int64_t first = 0, rows = 0;
+  const Adapter* adapter = nullptr;
+};
+
+void find_runs(std::span<const Adapter* const> adapters, std::vector<AdapterRun>& runs) {
+  runs.clear();
+  for (size_t r = 0; r < adapters.size(); ++r) {
+    const auto row = static_cast<int64_t>(r);
+    if (runs.empty() || runs.back().adapter != adapters[r]) runs.push_back({row, 0, adapters[r]});
+    ++runs.back().rows;
+  }
+  std::erase_if(runs, [](const AdapterRun& run) { return run.adapter == nullptr; });
+}
+}  // namespace
+
 struct Transformer::State {
   explicit State(Weights w) : weights(std::move(w)), rope(weights.config()) {}
   Weights weights;
@@ -33,13 +53,17 @@ struct Transformer::State {
   std::vector<Layer> layers;
   std::vector<float> final_norm;
   PackedMatrix head;
+  bool tied_head = false;
   uint64_t bytes = 0;
   ByteLease lease;
 };
 
 struct Transformer::Workspace::State {
-  std::vector<float> x, h, qkv, attended, gate_up, act, cos, sin;
+  std::vector<float> x, h, qkv, attended, gate_up, act, cos, sin, product;
   tensor::MatmulScratch matmul;
+  std::vector<AdapterRun> runs;
+  std::vector<tensor::LoraSegment> segments;
+  tensor::LoraScratch lora;
   std::vector<float>& sized(std::vector<float>& buffer, int64_t size) {
     if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(static_cast<size_t>(size));
     return buffer;
@@ -53,10 +77,11 @@ Transformer::Workspace& Transformer::Workspace::operator=(Workspace&&) noexcept 
 uint64_t Transformer::Workspace::bytes() const {
   const State& s = *state_;
   uint64_t total = s.matmul.bytes();
-  for (const auto* b : {&s.x, &s.h, &s.qkv, &s.attended, &s.gate_up, &s.act, &s.cos, &s.sin}) {
+  for (const auto* b : {&s.x, &s.h, &s.qkv, &s.attended, &s.gate_up, &s.act, &s.cos, &s.sin, &s.product, &s.lora.u}) {
     total += b->capacity() * sizeof(float);
   }
-  return total;
+  return total + s.runs.capacity() * sizeof(AdapterRun) +
+         (s.segments.capacity() + s.lora.blocks.capacity()) * sizeof(tensor::LoraSegment);
 }
 
 Transformer::Transformer() = default;
@@ -66,6 +91,8 @@ tensor::WeightType Transformer::dtype() const { return state_->dtype; }
 tensor::KvType Transformer::default_kv_type() const {
   return state_->dtype == tensor::WeightType::kF32 ? tensor::KvType::kF32 : tensor::KvType::kBf16;
 }
+tensor::WeightType Transformer::head_type() const { return state_->head.type(); }
+bool Transformer::tied_head() const { return state_->tied_head; }
 uint64_t Transformer::weight_bytes() const { return state_->bytes; }
 const std::string& Transformer::content_hash() const { return state_->weights.content_hash(); }
 const GgufFile* Transformer::gguf() const { return state_->weights.gguf().get(); }
@@ -178,9 +205,31 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
     s.layers[i].gate_up = pack_stacked(parts[i].gate_up, s.dtype, pool, Activations::kGroup8);
     s.layers[i].down = pack_stacked(parts[i].down, s.dtype, pool, Activations::kRow13);
   }
+  s.tied_head = head.data.data() == s.embedding.data.data();
   s.head = pack_stacked({head}, s.dtype, pool, Activations::kRow13);
   s.weights.release();
   return std::shared_ptr<const Transformer>(model);
+}
+
+void Transformer::embedding_row(int32_t id, std::span<float> out) const { state_->embedding.row(id, out); }
+
+void Transformer::weight_row(const std::string& path, int64_t output, std::span<float> out) const {
+  const ModelConfig& c = config();
+  const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
+  constexpr std::string_view kLayers = "model.layers.";
+  const size_t dot = path.find('.', kLayers.size());
+  CHECK(path.starts_with(kLayers) && dot != std::string::npos, "the path of a module of a layer");
+  const Layer& layer = state_->layers.at(std::stoul(path.substr(kLayers.size(), dot - kLayers.size())));
+  const std::string_view name = std::string_view(path).substr(dot + 1);
+  const auto from = [&](const PackedMatrix& matrix, int64_t first) { matrix.unpack_row(first + output, out); };
+  if (name == "self_attn.q_proj") return from(layer.qkv, 0);
+  if (name == "self_attn.k_proj") return from(layer.qkv, q);
+  if (name == "self_attn.v_proj") return from(layer.qkv, q + kv);
+  if (name == "self_attn.o_proj") return from(layer.o, 0);
+  if (name == "mlp.gate_proj") return from(layer.gate_up, 0);
+  if (name == "mlp.up_proj") return from(layer.gate_up, c.intermediate_size);
+  if (name == "mlp.down_proj") return from(layer.down, 0);
+  CHECK(false, "a linear module of a layer");
 }
 
 void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<float> hidden, Workspace& work,
@@ -191,8 +240,10 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
   const auto t = static_cast<int64_t>(rows.ids.size());
   CHECK(t > 0 && rows.where.size() == rows.ids.size() &&
             static_cast<int64_t>(hidden.size()) == t * c.hidden_size &&
-            (rows.lengths.empty() || rows.lengths.size() == rows.ids.size()),
+            (rows.lengths.empty() || rows.lengths.size() == rows.ids.size()) &&
+            (rows.adapters.empty() || rows.adapters.size() == rows.ids.size()),
         "forward's rows");
+  find_runs(rows.adapters, w.runs);
   const int64_t q = c.num_attention_heads * c.head_dim, kvd = c.num_key_value_heads * c.head_dim;
   const int64_t qkv_width = q + 2 * kvd;
   const auto view = [&](std::vector<float>& buffer, int64_t size) {
@@ -208,6 +259,9 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
     const auto at = static_cast<size_t>(r);
     CHECK(rows.ids[at] >= 0 && rows.ids[at] < c.vocab_size, "ids are checked before they come here");
     s.embedding.row(rows.ids[at], x.subspan(at * static_cast<size_t>(c.hidden_size), static_cast<size_t>(c.hidden_size)));
+    if (!rows.adapters.empty() && rows.adapters[at] != nullptr) {
+      rows.adapters[at]->embed(rows.ids[at], x.subspan(at * static_cast<size_t>(c.hidden_size), static_cast<size_t>(c.hidden_size)));
+    }
     const int64_t position = rows.where[at].position;
     s.rope.angles(position, rows.lengths.empty() ? position + 1 : rows.lengths[at],
                   cos.subspan(at * static_cast<size_t>(half), static_cast<size_t>(half)),
@@ -216,11 +270,42 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
   const auto eps = static_cast<float>(c.rms_norm_eps);
   const auto heads = static_cast<int>(c.num_attention_heads), kv_heads = static_cast<int>(c.num_key_value_heads);
   const auto head_dim = static_cast<int>(c.head_dim);
+  // Adds the adapters' updates of one product to its outputs y; of those with or without gains only.
+  enum class Which : uint8_t { kAll, kGains, kPlain };
+  const auto update = [&](int64_t layer, tensor::LoraUpdate LayerUpdates::*of, std::span<const float> in, std::span<float> y,
+                          std::span<const float> bias, Which which) {
+    if (w.runs.empty()) return false;
+    w.segments.clear();
+    for (const AdapterRun& run : w.runs) {
+      const tensor::LoraUpdate& own = run.adapter->layer(layer).*of;
+      if (own.empty() || (which != Which::kAll && own.has_gain() != (which == Which::kGains))) continue;
+      w.segments.push_back({run.first, run.rows, &own});
+    }
+    if (w.segments.empty()) return false;
+    if (y.empty()) return true;  // only asked whether there are any
+    tensor::lora({in, static_cast<int64_t>(in.size()) / t, y, static_cast<int64_t>(y.size()) / t, bias}, w.segments, pool, w.lora);
+    return true;
+  };
+  // x += the product. A gain scales the product alone, so then it must stand apart first; whether it does
+  // changes no bit of the other rows.
+  const auto add_product = [&](int64_t layer, tensor::LoraUpdate LayerUpdates::*of, std::span<const float> in,
+                               const PackedMatrix& matrix, std::span<const float> bias) {
+    if (update(layer, of, in, {}, bias, Which::kGains)) {
+      const auto product = view(w.product, t * c.hidden_size);
+      tensor::matmul({.x = in, .rows = t, .y = product, .bias = bias}, matrix, pool, w.matmul);
+      update(layer, of, in, product, bias, Which::kGains);
+      tensor::add_in_place(x, product, pool);
+    } else {
+      tensor::matmul({.x = in, .rows = t, .y = x, .bias = bias, .accumulate = true}, matrix, pool, w.matmul);
+    }
+    update(layer, of, in, x, bias, Which::kPlain);
+  };
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) {
     const Layer& layer = s.layers[static_cast<size_t>(i)];
     const tensor::KvView cache = kv.layer(i);
     tensor::rms_norm(x, layer.input_norm, eps, h, pool);
     tensor::matmul({.x = h, .rows = t, .y = qkv, .bias = layer.qkv_bias}, layer.qkv, pool, w.matmul);
+    update(i, &LayerUpdates::qkv, h, qkv, layer.qkv_bias, Which::kAll);
     // q and k stand side by side, so one call rotates both.
     tensor::rope(qkv, qkv_width, heads + kv_heads, head_dim, cos, sin, half, pool);
     tensor::kv_store(cache, rows.where, qkv.data() + q, qkv.data() + q + kvd, qkv_width, pool);
@@ -230,18 +315,44 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
                        .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim))),
                        .out = attended.data()},
                       cache, rows.where, pool);
-    tensor::matmul({.x = attended, .rows = t, .y = x, .bias = layer.o_bias, .accumulate = true}, layer.o, pool, w.matmul);
+    add_product(i, &LayerUpdates::o, attended, layer.o, layer.o_bias);
     tensor::rms_norm(x, layer.post_norm, eps, h, pool);
     tensor::matmul({.x = h, .rows = t, .y = gate_up, .bias = layer.gate_up_bias}, layer.gate_up, pool, w.matmul);
+    update(i, &LayerUpdates::gate_up, h, gate_up, layer.gate_up_bias, Which::kAll);
     tensor::silu_mul(gate_up, t, c.intermediate_size, act, pool);
-    tensor::matmul({.x = act, .rows = t, .y = x, .bias = layer.down_bias, .accumulate = true}, layer.down, pool, w.matmul);
+    add_product(i, &LayerUpdates::down, act, layer.down, layer.down_bias);
   }
   tensor::rms_norm(x, s.final_norm, eps, hidden, pool);
 }
 
 void Transformer::head(std::span<const float> hidden, int64_t rows, std::span<float> logits, Workspace& work,
-                       tensor::ThreadPool& pool) const {
-  tensor::matmul({.x = hidden, .rows = rows, .y = logits, .bias = {}}, state_->head, pool, work.state_->matmul);
+                       tensor::ThreadPool& pool, std::span<const Adapter* const> adapters) const {
+  const State& s = *state_;
+  Workspace::State& w = *work.state_;
+  const int64_t width = config().hidden_size, vocab = config().vocab_size;
+  CHECK(adapters.empty() || static_cast<int64_t>(adapters.size()) == rows, "head's adapters");
+  // Rows with a head of their own (modules_to_save) are computed apart.
+  const auto matrix_of = [&](int64_t row) {
+    const Adapter* adapter = adapters.empty() ? nullptr : adapters[static_cast<size_t>(row)];
+    return adapter != nullptr && adapter->saved_head() != nullptr ? adapter->saved_head() : &s.head;
+  };
+  for (int64_t from = 0, to = 0; from < rows; from = to) {
+    const PackedMatrix* matrix = matrix_of(from);
+    to = from + 1;
+    if (adapters.empty()) to = rows;
+    while (to < rows && matrix_of(to) == matrix) ++to;
+    tensor::matmul({.x = hidden.subspan(static_cast<size_t>(from * width), static_cast<size_t>((to - from) * width)),
+                    .rows = to - from,
+                    .y = logits.subspan(static_cast<size_t>(from * vocab), static_cast<size_t>((to - from) * vocab)),
+                    .bias = {}},
+                   *matrix, pool, w.matmul);
+  }
+  find_runs(adapters, w.runs);
+  w.segments.clear();
+  for (const AdapterRun& run : w.runs) {
+    if (!run.adapter->head().empty()) w.segments.push_back({run.first, run.rows, &run.adapter->head()});
+  }
+  if (!w.segments.empty()) tensor::lora({hidden, width, logits, vocab, {}}, w.segments, pool, w.lora);
 }
 
 }  // namespace colony::model

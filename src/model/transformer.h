@@ -20,6 +20,7 @@
 
 namespace colony::model {
 
+class Adapter;   // model/lora.h
 class GgufFile;  // model/gguf.h
 
 // One step's rows. Rows of one sequence stand together, in ascending position.
@@ -30,6 +31,8 @@ struct StepRows {
   // length; position + 1 for generated rows). Only "dynamic" rope looks at it, as HF's generate()
   // does; empty means position + 1.
   std::span<const int64_t> lengths = {};
+  // [T] or empty: the row's adapter, null for the base alone. Rows of one adapter should stand together.
+  std::span<const Adapter* const> adapters = {};
 };
 
 class Transformer {
@@ -50,12 +53,18 @@ class Transformer {
 
   const ModelConfig& config() const;
   tensor::WeightType dtype() const;
+  tensor::WeightType head_type() const;      // how the head is kept
   tensor::KvType default_kv_type() const;  // f32 for f32 weights, else bf16
   uint64_t weight_bytes() const;
   // SHA-256 over the files' headers (all names, types, shapes, metadata), their sizes, config.json,
   // and the data (of files above 4 MiB, 4 KiB out of every 256): who the model is, not a proof against tampering.
   // 64 hex digits; same for every dtype.
   const std::string& content_hash() const;
+  bool tied_head() const;  // the head is the embedding
+  // Rows of the weights, for adapters: of a linear module of the blocks by its path (lora.h) as the
+  // kernels see it (rounded), [inputs]; of the embedding as the file has it, [hidden_size].
+  void weight_row(const std::string& path, int64_t output, std::span<float> out) const;
+  void embedding_row(int32_t id, std::span<float> out) const;
   // The opened GGUF when the model came from one (its metadata hold tokenizer and template).
   const GgufFile* gguf() const;
 
@@ -79,9 +88,9 @@ class Transformer {
   void forward(const StepRows& rows, const KvCache& kv, std::span<float> hidden, Workspace& work,
                tensor::ThreadPool& pool) const;
 
-  // logits: [rows, vocab_size] of hidden rows [rows, hidden_size].
+  // logits: [rows, vocab_size] of hidden rows [rows, hidden_size]. adapters: [rows] or empty, as StepRows'.
   void head(std::span<const float> hidden, int64_t rows, std::span<float> logits, Workspace& work,
-            tensor::ThreadPool& pool) const;
+            tensor::ThreadPool& pool, std::span<const Adapter* const> adapters = {}) const;
 
  private:
   Transformer();

@@ -10,14 +10,6 @@
 namespace colony::model {
 namespace {
 
-DType plain_type(std::string_view dtype) {
-  if (dtype == "F32") return DType::kF32;
-  if (dtype == "F16") return DType::kF16;
-  if (dtype == "BF16") return DType::kBf16;
-  if (dtype == "F64") return DType::kF64;
-  return DType::kOther;
-}
-
 bool is_weight(DType type) {
   switch (type) {
     case DType::kF64: case DType::kF32: case DType::kF16: case DType::kBf16: case DType::kQ8_0:
