@@ -399,6 +399,7 @@ Result<AgentSpec> load_agent(const std::filesystem::path& path, const Clock& clo
     if (has(prompt)) {
       ASSIGN_OR_RETURN(spec.prompt, read_file(path / prompt, kFileBytesMax));
     }
+    if (spec.adapter.empty() && has("adapter/adapter_config.json")) spec.adapter = "adapter";
     if (has("examples.jsonl")) {
       ASSIGN_OR_RETURN(spec.examples, read_examples(path / "examples.jsonl"));
     }

@@ -28,7 +28,8 @@ struct AgentSpec {
   Role role = Role::kWorker;
   std::filesystem::path folder;
   std::string model;    // "" = the colony's
-  std::string adapter;  // "" = none; else a folder, relative to the agent's
+  std::string adapter;  // a PEFT folder, relative to the agent's; "adapter" when that is there and nothing
+                        // is said; "" = none
   std::vector<std::string> skills;
   engine::SamplingParams sampling;
   int max_tokens = 256;

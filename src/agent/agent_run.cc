@@ -21,8 +21,14 @@ std::string raw_text(const Json& messages) {
 
 }  // namespace
 
-Result<ReadyAgent> make_ready(std::shared_ptr<const AgentSpec> spec) {
-  ReadyAgent agent{std::move(spec), nullptr};
+std::string adapter_name(const AgentSpec& spec) { return "agent:" + spec.name; }
+
+Result<ReadyAgent> make_ready(std::shared_ptr<const AgentSpec> spec, engine::Adapters* adapters) {
+  ReadyAgent agent{std::move(spec), nullptr, nullptr};
+  if (!agent.spec->adapter.empty()) {
+    if (adapters == nullptr) return invalid("agent {} has an adapter, here only the base model is at hand", agent.spec->name);
+    ASSIGN_OR_RETURN(agent.adapter, adapters->add(adapter_name(*agent.spec), agent.spec->folder / agent.spec->adapter));
+  }
   if (!agent.spec->choices.empty()) {
     ASSIGN_OR_RETURN(agent.constraint, text::make_choices(agent.spec->choices));
   } else if (!agent.spec->schema.is_null()) {
@@ -104,6 +110,7 @@ Result<Prepared> prepare(const ReadyAgent& agent, const data::TaskLine& task,
     request.deadline = request.deadline ? std::min(*request.deadline, own) : own;
   }
   request.constraint = agent.constraint;
+  request.adapter = agent.adapter ? agent.adapter : context.adapter;
   if (spec.labels_from_task && !task.labels.empty()) {
     ASSIGN_OR_RETURN(request.constraint, text::make_choices(task.labels));
   }

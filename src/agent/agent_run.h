@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 #include "base/result.h"
 #include "data/task_line.h"
+#include "engine/adapters.h"
 #include "engine/request.h"
 #include "engine/snapshot.h"
 #include "text/constraint.h"
@@ -23,14 +24,18 @@ struct RunContext {
   std::optional<std::chrono::nanoseconds> deadline;  // of the run
   std::chrono::nanoseconds now{};
   std::shared_ptr<Budget> budget;
+  std::shared_ptr<const engine::AdapterInfo> adapter;  // for agents without one of their own; null: none
 };
 
-// An agent ready to work: its constraint is built once.
+// An agent ready to work: its constraint is built once, its adapter registered.
 struct ReadyAgent {
   std::shared_ptr<const AgentSpec> spec;
-  std::shared_ptr<const text::Acceptor> constraint;  // null: none
+  std::shared_ptr<const text::Acceptor> constraint;    // null: none
+  std::shared_ptr<const engine::AdapterInfo> adapter;  // null: none
 };
-Result<ReadyAgent> make_ready(std::shared_ptr<const AgentSpec> spec);
+// The adapter is registered with `adapters` as adapter_name(). Null: an agent with an adapter is refused.
+Result<ReadyAgent> make_ready(std::shared_ptr<const AgentSpec> spec, engine::Adapters* adapters);
+std::string adapter_name(const AgentSpec& spec);  // "agent:NAME"
 
 // Exactly one of the two is set.
 struct Prepared {

@@ -25,7 +25,7 @@ class AgentRun : public ::testing::Test {
     if (!examples.empty()) put_file(agents / "one" / "examples.jsonl", examples);
     auto spec = load_agent(agents / "one");
     CHECK(spec.has_value(), spec ? "" : spec.error().message);
-    auto made = make_ready(std::make_shared<AgentSpec>(std::move(*spec)));
+    auto made = make_ready(std::make_shared<AgentSpec>(std::move(*spec)), nullptr);
     CHECK(made.has_value(), made ? "" : made.error().message);
     return *made;
   }

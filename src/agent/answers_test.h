@@ -54,7 +54,7 @@ inline std::vector<Answered> answers_of(const std::filesystem::path& folder,
                                         LoadedEngine* loaded, int max_tokens = 256) {
   auto spec = load_agent(folder);
   CHECK(spec.has_value(), spec ? "" : spec.error().message);
-  auto ready = make_ready(std::make_shared<AgentSpec>(std::move(*spec)));
+  auto ready = make_ready(std::make_shared<AgentSpec>(std::move(*spec)), loaded != nullptr ? &loaded->engine->adapters() : nullptr);
   CHECK(ready.has_value(), ready ? "" : ready.error().message);
   const AgentSpec& agent = *ready->spec;
 

@@ -198,8 +198,6 @@ struct Colony::State {
       const std::string& model = engine.snapshot().name;
       if (!spec->model.empty() && spec->model != model) {
         refused.emplace_back(spec->name, "wants model " + spec->model + ", the colony has " + model);
-      } else if (!spec->adapter.empty()) {
-        refused.emplace_back(spec->name, "has an adapter; this colony runs the base model only");
       } else {
         wanted.emplace(spec->id(), spec);
       }
@@ -210,11 +208,12 @@ struct Colony::State {
         continue;
       }
       tell(at->second.host, swarm::AgentRetired{at->first});
+      if (at->second.agent.adapter) engine.adapters().remove(at->second.agent.adapter->name);
       at = hosted.erase(at);
     }
     for (const auto& spec : directory.agents()) {  // by name: the order of births is the same
       if (!wanted.contains(spec->id()) || hosted.contains(spec->id())) continue;
-      auto ready = make_ready(spec);
+      auto ready = make_ready(spec, &engine.adapters());
       if (!ready) {
         refused.emplace_back(spec->name, ready.error().message);
         continue;
@@ -332,6 +331,7 @@ struct Colony::State {
     context.deadline = options.deadline;
     context.now = clock.now();
     context.budget = options.budget;
+    context.adapter = options.adapter;
     Ending ending(job->index, clock.now());
     auto prepared = prepare(at->second.agent, job->task, engine.snapshot(), context);
     if (prepared && prepared->request) {

@@ -36,6 +36,7 @@ struct ColonyOptions {
   int max_tokens = 256;
   std::filesystem::path home;    // where mean and deviation of places are kept, by model hash
   bool raw = false;              // prompts as they are, without the template
+  std::shared_ptr<const engine::AdapterInfo> adapter;  // of the engine's, for agents without one; null: none
   bool explore = true;
   Metrics* metrics = nullptr;    // borrowed; null: none
 };
@@ -74,7 +75,7 @@ class Colony {
   Status revive_node(swarm::NodeId node, const std::string& saved);
 
   const swarm::Node& node(swarm::NodeId id) const;  // CHECKs that it lives
-  // (agent, reason) of agents that this colony cannot host: another model, an adapter.
+  // (agent, reason) of agents that this colony cannot host: another model, a broken adapter.
   const std::vector<std::pair<std::string, std::string>>& refused() const;
 
  private:

@@ -51,7 +51,6 @@ Result<std::filesystem::path> find_model(const std::string& model) {
 }
 
 Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
-  if (!options.adapter.empty()) return invalid("--adapter {}: adapters are not supported by this version", options.adapter);
   if (options.dtype == "int4") return invalid("--dtype int4 is not supported by this version; int8 is");
   if (options.batch < 1 || options.batch > 512) return invalid("--batch is {}, expected 1 to 512", options.batch);
   if (options.threads < 0 || options.threads > 1024) return invalid("--threads is {}, expected 1 to 1024", options.threads);
@@ -69,11 +68,23 @@ Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
   engine_options.max_step_tokens = std::max(512, options.batch);
   ASSIGN_OR_RETURN(session->engine, engine::Engine::create(session->snapshot, engine_options, session->ledger,
                                                            session->pool, session->clock, session->metrics));
+  if (!options.adapter.empty()) {
+    ASSIGN_OR_RETURN(session->adapter, session->engine->adapters().add(options.adapter, options.adapter));
+  }
   note("model {}: {}, {} of weights, {}, {} threads, loaded in {:.1f} s", name,
        tensor::weight_type_name(session->snapshot->model->dtype()),
        format_bytes(session->snapshot->model->weight_bytes()), tensor::isa_name(), session->pool.threads(),
        session->clock.seconds() - start);
   return session;
+}
+
+Result<std::shared_ptr<const engine::AdapterInfo>> Session::adapter_of(const Json& line) {
+  ASSIGN_OR_RETURN(const auto folder, get_string(line, "adapter", "line"));
+  if (!folder) return adapter;
+  if (auto known = engine->adapters().find(*folder)) return known;
+  auto added = engine->adapters().add(*folder, *folder);
+  if (!added) return std::move(added).error().in("\"adapter\"");
+  return added;
 }
 
 int run_all(engine::Engine& engine, size_t count, const std::function<Asked(size_t)>& make,

@@ -9,6 +9,8 @@
 #include "base/byte_ledger.h"
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/json.h"
+#include "engine/adapters.h"
 #include "engine/engine.h"
 #include "tensor/thread_pool.h"
 
@@ -25,9 +27,13 @@ struct Session {
   Metrics metrics;
   std::shared_ptr<const engine::Snapshot> snapshot;
   std::unique_ptr<engine::Engine> engine;
+  std::shared_ptr<const engine::AdapterInfo> adapter;  // --adapter; null: none
 
   // Loads the model and makes the engine; says on standard error what was loaded and how.
   static Result<std::unique_ptr<Session>> open(const ModelOptions& options);
+
+  // The adapter that an input line names in "adapter", else --adapter's. A folder is read once.
+  Result<std::shared_ptr<const engine::AdapterInfo>> adapter_of(const Json& line);
 
   Session(uint64_t memory, int threads) : ledger(memory), pool(threads) {}
 };

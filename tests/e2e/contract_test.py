@@ -113,6 +113,35 @@ class Contract(harness.Case):
         self.assertLess(out[0]["ci95"][0], 0.5)
         self.assertGreater(out[0]["completion_tokens"], 0)
 
+    def test_adapters_of_a_mixed_batch_give_pefts_logits(self):
+        goldens = harness.ROOT / "tests/goldens"
+        base = goldens / "checkpoints/llama_default"
+        ids = json.loads((base / "expected.json").read_text())["input_ids"]
+        names = ["plain", "all_linear_rslora", "modules_to_save", "embed", "lora_bias", "head"]
+        rows = [{"ids": one, **({"adapter": str(goldens / "peft" / name)} if name else {})} for name in [None, *names] for one in ids]
+        raw = self.folder / "x.f32"
+        shapes = self.lines("logits", self.write("a.jsonl", rows), "--out", raw, "--json", "--dtype", "f32", "--model", base)
+        self.assertEqual(len(shapes), len(rows))
+        got = array.array("f")
+        got.frombytes(raw.read_bytes())
+        want = array.array("f")
+        for folder in [base, *(goldens / "peft" / name for name in names)]:
+            want.frombytes((folder / "expected.f32").read_bytes())
+        self.assertEqual(len(got), len(want))
+        self.assertLess(max(abs(a - b) for a, b in zip(got, want)), 2e-3)
+        # --adapter is every line's that names none.
+        plain = ["--json", "--dtype", "f32", "--model", base, "--max-tokens", 6]
+        alone = self.lines("generate", self.write("b.jsonl", [{"ids": ids[0]}]), *plain, "--adapter", goldens / "peft/plain")
+        named = self.lines("generate", self.write("b.jsonl", [{"ids": ids[0], "adapter": str(goldens / "peft/plain")}, {"ids": ids[0]}]), *plain)
+        self.assertEqual(alone[0]["ids"], named[0]["ids"])
+        self.assertNotEqual(named[0]["ids"], named[1]["ids"])
+        # What is no adapter, or another base's, ends its line alone.
+        out, err = self.colony("generate", self.write("c.jsonl", [{"ids": ids[0], "adapter": "nowhere"}, {"ids": ids[0], "adapter": str(goldens / "peft/dora")},
+                                                                  {"ids": ids[0], "adapter": 7}, {"ids": ids[0]}]), *plain, status=1)
+        self.assertEqual([json.loads(line)["finish"] for line in out.splitlines()], ["error"] * 3 + ["length"])
+        self.assertIn("another base", err)
+        self.colony("generate", self.write("d.jsonl", [{"ids": ids[0]}]), *plain, "--adapter", self.folder, status=1)
+
     def test_models_agents_doctor(self):
         models = self.lines("ls", "--json")
         self.assertIn("colony/SmolLM2-135M-Instruct-GGUF", [m["model"] for m in models])

@@ -42,6 +42,7 @@ Result<int> run_chat(const ChatOptions& options) {
     engine::Request request;
     request.sampling = options.sampling.params();
     request.task_id = turn++;
+    request.adapter = session->adapter;
     auto ids = session->snapshot->chat_ids(messages, session->clock.unix_ms());
     Result<engine::RequestId> id = ids ? [&] {
       request.prompt_ids = std::move(*ids);

@@ -33,8 +33,8 @@ Result<int> run_eval(const EvalOptions& options) {
     ASSIGN_OR_RETURN(auto loaded, agent::load_agent(folder / options.agent));
     spec = std::make_shared<agent::AgentSpec>(std::move(loaded));
   }
-  ASSIGN_OR_RETURN(const auto ready, agent::make_ready(spec));
   ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
+  ASSIGN_OR_RETURN(const auto ready, agent::make_ready(spec, &session->engine->adapters()));
   catch_interrupts();
   const auto& tasks = checked.file.tasks;
   Progress progress("eval", session->clock);
@@ -72,6 +72,7 @@ Result<int> run_eval(const EvalOptions& options) {
   context.seed = options.sampling.seed;
   context.now_unix_ms = session->clock.unix_ms();
   context.now = session->clock.now();
+  context.adapter = session->adapter;
   // run_all wants a request for every index; a script's answer is told as a cancelled one.
   const Error by_script = cancelled("answered by the script");
   const int status = run_all(

@@ -14,11 +14,6 @@ using engine::Output;
 using engine::Request;
 using engine::Snapshot;
 
-Status refuse_adapter(const Json& line) {
-  if (!line.contains("adapter") || line["adapter"].is_null()) return {};
-  return invalid("\"adapter\": adapters are not supported by this version");
-}
-
 // The ids of `messages`, or of `prompt` (raw, or as one user message when `chat`).
 Result<std::vector<int32_t>> prompt_ids(const Json& line, const Snapshot& snapshot, bool chat, int64_t now_unix_ms) {
   const bool has_messages = line.contains("messages") && !line["messages"].is_null();
@@ -93,8 +88,8 @@ Result<int> run_generate(const LinesOptions& options) {
       each_line(
           options, *session, lines,
           [&](const Json& line) -> Asked {
-            RETURN_IF_ERROR(refuse_adapter(line));
             Request request;
+            ASSIGN_OR_RETURN(request.adapter, session->adapter_of(line));
             ASSIGN_OR_RETURN(auto ids, read_ids(line, snapshot.model->config().vocab_size));
             if (ids && (line.contains("prompt") || line.contains("messages"))) {
               return invalid("\"ids\" and \"prompt\" or \"messages\" are given, expected one of them");
@@ -137,8 +132,8 @@ Result<int> run_score(const LinesOptions& options) {
   return each_line(
       options, *session, lines,
       [&](const Json& line) -> Asked {
-        RETURN_IF_ERROR(refuse_adapter(line));
         Request request;
+        ASSIGN_OR_RETURN(request.adapter, session->adapter_of(line));
         request.kind = Request::Kind::kScore;
         ASSIGN_OR_RETURN(request.prompt_ids, prompt_ids(line, snapshot, options.chat, now));
         ASSIGN_OR_RETURN(const auto completion, get_string(line, "completion", "line"));
@@ -177,8 +172,8 @@ Result<int> run_logits(const LinesOptions& options) {
   auto status = each_line(
       options, *session, lines,
       [&](const Json& line) -> Asked {
-        RETURN_IF_ERROR(refuse_adapter(line));
         Request request;
+        ASSIGN_OR_RETURN(request.adapter, session->adapter_of(line));
         request.kind = Request::Kind::kLogits;
         ASSIGN_OR_RETURN(auto ids, read_ids(line, vocab));
         if (!ids) return invalid("\"ids\" is missing");

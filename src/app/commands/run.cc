@@ -31,6 +31,7 @@ Json to_json(const RunOptions& o, const CheckedTasks& tasks, const std::string& 
           {"model", o.model.model},
           {"model_hash", model_hash},
           {"dtype", o.model.dtype},
+          {"adapter", o.model.adapter},
           {"memory", o.model.memory},
           {"threads", o.model.threads},
           {"batch", o.model.batch},
@@ -61,6 +62,7 @@ Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
   RETURN_IF_ERROR(text("agents", o.agents));
   RETURN_IF_ERROR(text("model", o.model.model));
   RETURN_IF_ERROR(text("dtype", o.model.dtype));
+  RETURN_IF_ERROR(text("adapter", o.model.adapter));
   RETURN_IF_ERROR(text("memory", o.model.memory));
   RETURN_IF_ERROR(number("batch", o.model.batch));
   RETURN_IF_ERROR(number("max_tokens", o.max_tokens));
@@ -169,12 +171,15 @@ Result<int> run_run(RunOptions options) {
   ASSIGN_OR_RETURN(auto agents, agent::AgentDirectory::open(agents_folder, options.only));
   for (const auto& [name, reason] : agents.problems()) note("agent {}: {}", name, reason);
   ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
-  const std::string model_hash = session->snapshot->model->content_hash();
+  // Trails belong to the weights that earned them: the model's, and the adapter's that all agents carry.
+  std::string model_hash = session->snapshot->model->content_hash();
+  if (session->adapter) model_hash += "+" + session->adapter->hash;
   if (resumed && opened.model_hash != model_hash) {
     return invalid("{} was run with another model ({}…, this one is {}…)", opened.info.run, opened.model_hash.substr(0, 12), model_hash.substr(0, 12));
   }
   if (!resumed) {
     options.agents = fs::absolute(agents_folder).string();
+    if (!options.model.adapter.empty()) options.model.adapter = fs::absolute(options.model.adapter).string();
     ASSIGN_OR_RETURN(opened.ledger, store::Ledger::open(home));
     if (!options.out.empty()) options.out = fs::absolute(options.out).string();
     ASSIGN_OR_RETURN(opened.info, opened.ledger->begin_run(to_json(options, opened.tasks, model_hash),
@@ -203,6 +208,7 @@ Result<int> run_run(RunOptions options) {
   colony_options.max_tokens = options.max_tokens;
   colony_options.home = home;
   colony_options.raw = options.raw;
+  colony_options.adapter = session->adapter;
   colony_options.metrics = &session->metrics;
   if (options.budget_tokens) {
     colony_options.budget = std::make_shared<Budget>(*options.budget_tokens > spent ? *options.budget_tokens - spent : 0);
