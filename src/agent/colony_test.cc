@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "agent/tiny_colony_test.h"
+#include "engine/adapters.h"
 
 namespace colony::agent {
 namespace {
@@ -498,6 +500,49 @@ TEST_F(ColonyTest, AgentsOfAnotherModelAreRefused) {
   const auto none = Colony::create(options_, *tiny_.engine, *directory, log, tiny_.clock, {});
   ASSERT_FALSE(none);
   EXPECT_NE(none.error().message.find("org/other"), std::string::npos);
+}
+
+TEST_F(ColonyTest, AgentsBringTheirOwnAdapters) {
+  const auto& config = tiny_.snapshot->model->config();
+  put_agent(agents_, "plain");
+  put_agent(agents_, "one");
+  put_agent(agents_, "two", "", "adapter = \"weights\"\n");
+  put_agent(agents_, "broken", "", "adapter = \"weights\"\n");
+  engine::write_tiny_adapter(agents_ / "one" / "adapter", config, 4, 1);  // found without a word in agent.toml
+  engine::write_tiny_adapter(agents_ / "two" / "weights", config, 8, 2);
+  engine::write_tiny_adapter(agents_ / "broken" / "weights", config, 8, 3, 0.2, {{"r", 7}});
+  options_.in_flight = 6;
+  MemoryLog log;
+  auto colony = make(log);
+  ASSERT_EQ(colony->refused().size(), 1U);
+  EXPECT_EQ(colony->refused()[0].first, "broken");
+  EXPECT_NE(colony->refused()[0].second.find("adapter_model.safetensors"), std::string::npos) << colony->refused()[0].second;
+  EXPECT_EQ(tiny_.engine->adapters().list().size(), 2U);
+  // The same prompt for everybody: who answers is all that differs.
+  for (int64_t i = 0; i < 120; ++i) {
+    data::TaskLine task;
+    task.line = i + 1;
+    task.id = std::to_string(i);
+    task.prompt = "abcdef";
+    colony->add(i, task, nullptr);
+  }
+  for (int i = 0; i < 60; ++i) ASSERT_TRUE(colony->step());
+  // One gets other weights while the rest goes on.
+  engine::write_tiny_adapter(agents_ / "one" / "adapter", config, 4, 9);
+  fs::last_write_time(agents_ / "one" / "adapter" / "adapter_model.safetensors", fs::file_time_type::clock::now() + std::chrono::seconds(10));
+  finish(*colony);
+  std::map<std::pair<std::string, std::string>, std::set<std::string>> answers;  // agent, generation
+  for (const auto& [index, row] : log.rows) answers[{row.agent, row.generation}].insert(to_line(row.line["answer"]));
+  std::set<std::string> distinct;
+  std::set<std::string> agents;
+  for (const auto& [who, said] : answers) {
+    EXPECT_EQ(said.size(), 1U) << who.first << ": greedy, one prompt, one answer";
+    distinct.insert(said.begin(), said.end());
+    agents.insert(who.first);
+  }
+  EXPECT_EQ(agents, (std::set<std::string>{"one", "plain", "two"}));
+  EXPECT_EQ(answers.size(), 4U) << "one has two generations";
+  EXPECT_EQ(distinct.size(), 4U);
 }
 
 TEST_F(ColonyTest, ALogThatFailsStopsTheRun) {
