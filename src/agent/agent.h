@@ -31,7 +31,7 @@ struct AgentSpec {
   std::string adapter;  // "" = none; else a folder, relative to the agent's
   std::vector<std::string> skills;
   engine::SamplingParams sampling;
-  int max_tokens = 256;
+  int max_tokens = 0;             // 0: as many as the caller allows
   double seconds_max = 0;  // wall time of one answer; 0: none (a limit makes runs depend on speed)
   uint64_t memory_max = 0;  // 0: none
   Requires requirements;
