@@ -406,7 +406,9 @@ Result<AgentSpec> load_agent(const std::filesystem::path& path, const Clock& clo
     if (has("script.lua")) {
       ASSIGN_OR_RETURN(spec.script, read_file(path / "script.lua", kFileBytesMax));
       const std::string name = spec.name + "/script.lua";
-      ASSIGN_OR_RETURN(spec.program, Script::load(name, spec.script, clock));
+      ScriptLimits limits;  // the agent's may be narrower or wider
+      if (spec.memory_max > 0) limits.memory_bytes = std::min<uint64_t>(spec.memory_max, 1 << 30);
+      ASSIGN_OR_RETURN(spec.program, Script::load(name, spec.script, clock, limits));
     }
   }
   RETURN_IF_ERROR(check_name(spec.name, path));

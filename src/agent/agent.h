@@ -32,9 +32,9 @@ struct AgentSpec {
                         // is said; "" = none
   std::vector<std::string> skills;
   engine::SamplingParams sampling;
-  int max_tokens = 256;
+  int max_tokens = 0;             // 0: as many as the caller allows
   double seconds_max = 0;  // wall time of one answer; 0: none (a limit makes runs depend on speed)
-  uint64_t memory_max = 0;  // 0: none
+  uint64_t memory_max = 0;  // of its script; 0: ScriptLimits' own
   Requires requirements;
   bool labels_from_task = false;
   std::vector<std::string> choices;  // [answer] choices: exactly one of these

@@ -99,7 +99,7 @@ Result<Prepared> prepare(const ReadyAgent& agent, const data::TaskLine& task,
   }
   request.sampling = spec.sampling;
   request.sampling.seed += context.seed;
-  request.sampling.max_tokens = std::min(spec.max_tokens, context.max_tokens);
+  request.sampling.max_tokens = spec.max_tokens > 0 ? std::min(spec.max_tokens, context.max_tokens) : context.max_tokens;
   request.task_id = context.task_id;
   request.agent_id = static_cast<uint32_t>(spec.id());
   request.budget = context.budget;

@@ -122,6 +122,13 @@ TEST_F(AgentRun, LimitsAndSeedsReachTheRequest) {
   EXPECT_EQ(prepared->request->deadline, std::chrono::seconds(11));
 }
 
+TEST_F(AgentRun, ItsMemoryIsTheScripts) {
+  const auto task = task_of({{"prompt", "x"}});
+  const std::string script = "function after(task, text) return #string.rep('x', 1000000) .. '' end";
+  EXPECT_EQ(*finish_answer(*ready(script).spec, task, ""), "1000000");
+  EXPECT_FALSE(finish_answer(*ready(script, "[limits]\nmemory = \"500 KiB\"\n").spec, task, ""));
+}
+
 TEST_F(AgentRun, AnswersKeepToTheirConstraint) {
   const auto run = [&](engine::Request request) {
     CHECK(tiny_.engine->submit(std::move(request)).has_value(), "submitted");

@@ -96,7 +96,7 @@ TEST(Agent, TheEmptyAgentIsTheModelAlone) {
   EXPECT_EQ(agent->prompt, "");
   EXPECT_EQ(agent->program, nullptr);
   EXPECT_TRUE(agent->sampling.greedy);
-  EXPECT_EQ(agent->max_tokens, 256);
+  EXPECT_EQ(agent->max_tokens, 0);  // the caller's
 }
 
 TEST(Agent, MistakesNameKeyAndNeighbour) {

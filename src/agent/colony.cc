@@ -466,7 +466,7 @@ struct Colony::State {
     if (!error.empty()) row.line["error"] = std::move(error);
     const Json unknown = data::unknown_fields(job.task);
     for (const auto& [key, value] : unknown.items()) {
-      if (!row.line.contains(key)) row.line[key] = value;
+      if (key != "error" && !row.line.contains(key)) row.line[key] = value;  // ours are ours
     }
     return row;
   }

@@ -1,7 +1,10 @@
 #include "app/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <filesystem>
 #include <functional>
+#include <limits>
 
 #include "app/commands/agents.h"
 #include "app/commands/bench.h"
@@ -21,26 +24,56 @@ namespace {
 
 constexpr const char* kVersion = "colony 0.1.0";
 
+// CLI11 alone reads -5 as 2^64 - 5, 010 as 8, and lets "nan" through every range.
+CLI::Validator whole(uint64_t low, uint64_t high = std::numeric_limits<uint64_t>::max()) {
+  return {[low, high](std::string& text) -> std::string {
+            uint64_t value = 0;
+            const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+            if (problem == std::errc() && end == text.data() + text.size() && value >= low && value <= high) {
+              text = std::to_string(value);
+              return "";
+            }
+            return fmt::format("found {}, expected a whole number from {} to {}", text, low, high);
+          },
+          "WHOLE"};
+}
+CLI::Validator number(double low, double high, bool low_too = true) {
+  return {[=](std::string& text) -> std::string {
+            double value = 0;
+            const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+            if (problem == std::errc() && end == text.data() + text.size() && (value > low || (low_too && value == low)) && value <= high) return "";
+            return fmt::format("found {}, expected a number {} {}, at most {}", text, low_too ? "from" : "above", low, high);
+          },
+          "NUMBER"};
+}
+CLI::Validator size_of_memory() {
+  return {[](std::string& text) -> std::string {
+            const auto bytes = parse_bytes(text);
+            return bytes ? "" : bytes.error().message;
+          },
+          "SIZE"};
+}
+
 void add_model(CLI::App& verb, ModelOptions& o) {
   verb.add_option("--model", o.model, "folder, .gguf file or hub id (default: the starter model)");
   verb.add_option("--dtype", o.dtype, "weights as auto, f32, bf16 or int8")->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
   verb.add_option("--adapter", o.adapter, "PEFT folder");
-  verb.add_option("--threads", o.threads, "threads (default: all of the machine)")->check(CLI::Range(1, 1024));
-  verb.add_option("--batch", o.batch, "rows computed at once")->check(CLI::Range(1, 512));
-  verb.add_option("--memory", o.memory, "ceiling for weights, caches and scratch, as 2GiB (default: 70 % of the machine's)");
+  verb.add_option("--threads", o.threads, "threads (default: all of the machine)")->check(whole(1, 1024));
+  verb.add_option("--batch", o.batch, "rows computed at once")->check(whole(1, 512));
+  verb.add_option("--memory", o.memory, "ceiling for weights, caches and scratch, as 2GiB (default: 70 % of the machine's)")->check(size_of_memory());
 }
 
 void add_sampling(CLI::App& verb, SamplingOptions& o) {
-  verb.add_option("--max-tokens", o.max_tokens, "most tokens of an answer")->check(CLI::Range(1, 1'000'000'000));
+  verb.add_option("--max-tokens", o.max_tokens, "most tokens of an answer")->check(whole(1, 1'000'000'000));
   verb.add_flag("--greedy", o.greedy, "the likeliest token each time (default unless a sampling option is given)");
   verb.add_flag("--ignore-eos", o.ignore_eos, "go on past the end-of-sequence token");
-  verb.add_option("--temperature", o.temperature, "0 is greedy")->check(CLI::Range(0.0, 1e6));
-  verb.add_option("--top-k", o.top_k, "keep the k likeliest; 0 keeps all")->check(CLI::Range(0, 1'000'000'000));
-  verb.add_option("--top-p", o.top_p, "keep the likeliest that sum to p")->check(CLI::Range(0.0, 1.0));
-  verb.add_option("--min-p", o.min_p, "drop what is less likely than p times the likeliest")->check(CLI::Range(0.0, 1.0));
-  verb.add_option("--repetition-penalty", o.repetition_penalty, "above 1: tokens already there get less likely")->check(CLI::Range(1e-6, 1e6));
-  verb.add_option("--seed", o.seed, "the same seed gives the same tokens");
-  verb.add_option("--stop", o.stop, "the text ends before this; may be given again")->allow_extra_args(false);
+  verb.add_option("--temperature", o.temperature, "0 is greedy")->check(number(0, 1e6));
+  verb.add_option("--top-k", o.top_k, "keep the k likeliest; 0 keeps all")->check(whole(0, 1'000'000'000));
+  verb.add_option("--top-p", o.top_p, "keep the likeliest that sum to p")->check(number(0, 1, false));
+  verb.add_option("--min-p", o.min_p, "drop what is less likely than p times the likeliest")->check(number(0, 1));
+  verb.add_option("--repetition-penalty", o.repetition_penalty, "above 1: tokens already there get less likely")->check(number(0, 1e6, false));
+  verb.add_option("--seed", o.seed, "the same seed gives the same tokens")->check(whole(0));
+  verb.add_option("--stop", o.stop, "the text ends before this; may be given again")->allow_extra_args(false)->check([](const std::string& text) { return text.empty() ? "found an empty string" : ""; });
 }
 
 }  // namespace
@@ -72,17 +105,27 @@ int run_cli(int argc, char** argv) {
     v.add_option("--resume", run.resume, "go on with this run, or with the last");
     v.add_option("--agents", run.agents, "folder of agents (default: ./agents)");
     v.add_option("--only", run.only, "only these agents")->expected(1, 1000);
-    v.add_option("--nodes", run.nodes, "swarm nodes in this process")->check(CLI::Range(1, 64));
-    v.add_option("--seed", run.seed, "the same seed gives the same run");
+    v.add_option("--nodes", run.nodes, "swarm nodes in this process")->check(whole(1, 64));
+    v.add_option("--seed", run.seed, "the same seed gives the same run")->check(whole(0));
     v.add_flag("--shuffle", run.shuffle, "tasks in an order drawn from the seed");
     v.add_flag("--raw", run.raw, "prompts as they are, without the chat template");
-    v.add_option("--budget-tokens", run.budget_tokens, "tokens of prompts and answers that the whole run may use");
-    v.add_option("--deadline", run.deadline_seconds, "seconds after which the run ends")->check(CLI::PositiveNumber);
-    v.add_option("--max-tokens", run.max_tokens, "most tokens of an answer")->check(CLI::Range(1, 1'000'000'000));
+    v.add_option("--budget-tokens", run.budget_tokens, "tokens of prompts and answers that the whole run may use")->check(whole(0));
+    v.add_option("--deadline", run.deadline_seconds, "seconds after which the run ends")->check(number(0, 1e9, false));
+    v.add_option("--max-tokens", run.max_tokens, "most tokens of an answer")->check(whole(1, 1'000'000'000));
     add_model(v, run.model);
     add_home(v);
     add_json(v);
     v.callback([&] {
+      // `--only a b tasks.jsonl`: the names stop where a file begins.
+      std::error_code ignored;
+      if (run.file.empty() && run.resume.empty() && run.only.size() > 1 &&
+          (run.only.back() == "-" || std::filesystem::is_regular_file(run.only.back(), ignored))) {
+        run.file = run.only.back();
+        run.only.pop_back();
+      }
+      for (const CLI::Option* option : v.get_options()) {
+        if (option->count() > 0) run.given.push_back(option->get_name());
+      }
       if (run.file.empty() == run.resume.empty()) throw CLI::ValidationError("run", "give TASKS, or --resume RUN");
       run.home = home;
       run.json = json;
@@ -111,7 +154,7 @@ int run_cli(int argc, char** argv) {
     return v;
   };
   add_lines("generate", "continue prompts, messages or token ids", "echo '{\"prompt\":\"What is a swarm?\"}' | colony generate - --chat", run_generate)
-      .add_option("--logprobs", lines.sampling.logprobs, "log-probabilities of the tokens, and of the N best")->check(CLI::Range(0, 1000));
+      .add_option("--logprobs", lines.sampling.logprobs, "log-probabilities of the tokens, and of the N best")->check(whole(0, 1000));
   add_lines("score", "log-probability of a completion after a prompt", "echo '{\"prompt\":\"1 2 3\",\"completion\":\" 4\"}' | colony score -", run_score);
   {
     CLI::App& v = add_lines("logits", "logits of every position, as raw little-endian f32", "echo '{\"ids\":[1,2,3]}' | colony logits - --out logits.f32", run_logits);
@@ -211,7 +254,7 @@ int run_cli(int argc, char** argv) {
     v.callback([&] { chosen = [&] { return run_doctor(home, name, agents, json); }; });
     CLI::App& b = verb(cli, "bench", "measure the engine beside its peers", "colony bench engine");
     b.add_option("NAME", bench.name, "engine")->required();
-    b.add_option("--rounds", bench.rounds, "rounds, at least 3")->check(CLI::Range(3, 1000));
+    b.add_option("--rounds", bench.rounds, "rounds, at least 3")->check(whole(3, 1000));
     b.add_flag("--no-peers", no_peers, "measure ours alone");
     add_model(b, bench_model);
     add_json(b);
@@ -231,6 +274,7 @@ int run_cli(int argc, char** argv) {
     });
   }
 
+  begin_signals();
   try {
     cli.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
@@ -253,8 +297,12 @@ int run_cli(int argc, char** argv) {
     return kDone;
   }
   const Result<int> status = chosen();
+  if (!status) complain(status.error());
+  if (const Status all = printed(); !all) {
+    complain(all.error());
+    return kSomeBad;
+  }
   if (status) return *status;
-  complain(status.error());
   return interrupted() ? kInterrupted : kSomeBad;
 }
 

@@ -4,17 +4,19 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 
 namespace colony::app {
 namespace {
 
-std::atomic<bool> stop{false};
+std::atomic<bool> stop{false}, graceful{false};
+int output_errno = 0;  // the first failure of standard output
 
-extern "C" void on_signal(int number) {
-  stop.store(true);
-  std::signal(number, SIG_DFL);
+extern "C" void on_signal(int) {
+  if (!graceful.load() || stop.exchange(true)) ::_exit(130);
 }
 
 // Letters on the screen: UTF-8 continuation bytes take no place.
@@ -30,14 +32,21 @@ void complain(const Error& error) { std::fprintf(stderr, "colony: %s\n", error.m
 void print_line(const std::string& line) {
   std::fwrite(line.data(), 1, line.size(), stdout);
   std::fputc('\n', stdout);
-  std::fflush(stdout);
+  if (!printed()) stop.store(true);
 }
 
-void catch_interrupts() {
+Status printed() {
+  if (output_errno == 0 && (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)) output_errno = errno != 0 ? errno : EIO;
+  if (output_errno == 0) return {};
+  return unavailable("standard output: {}", std::strerror(output_errno));
+}
+
+void begin_signals() {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   std::signal(SIGPIPE, SIG_IGN);
 }
+void catch_interrupts() { graceful.store(true); }
 bool interrupted() { return stop.load(); }
 
 Progress::Progress(std::string what, const Clock& clock)

@@ -19,9 +19,14 @@ void note(fmt::format_string<Args...> format, Args&&... args) {
 // "colony: <message>" on standard error.
 void complain(const Error& error);
 
-// One line and a flush on standard output.
+// One line and a flush on standard output. When nobody reads it any more, or the disk is full, the
+// work for it ends: interrupted() says so from then on.
 void print_line(const std::string& line);
+// Whether all that was printed has arrived: kUnavailable with the system's reason if not.
+Status printed();
 
+// For main(): Ctrl-C and SIGTERM end the process with status 130, a closed pipe is an error of printed().
+void begin_signals();
 // From here on the first Ctrl-C (or SIGTERM) only sets a flag; the second ends the process.
 void catch_interrupts();
 bool interrupted();

@@ -33,6 +33,8 @@ struct SamplingOptions {
 
   // Greedy unless one of temperature, top-k, top-p, min-p is given; temperature 0 is greedy too.
   engine::SamplingParams params() const;
+  // What was said, put over an agent's own; seed and max_tokens are left to the caller.
+  void over(engine::SamplingParams& own) const;
 };
 
 }  // namespace colony::app

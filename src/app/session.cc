@@ -17,19 +17,24 @@ namespace colony::app {
 
 engine::SamplingParams SamplingOptions::params() const {
   engine::SamplingParams p;
+  p.greedy = true;
+  over(p);
+  p.seed = seed;
+  p.max_tokens = max_tokens;
+  p.logprobs = logprobs;
+  return p;
+}
+
+void SamplingOptions::over(engine::SamplingParams& p) const {
   const bool sampling = temperature || top_k || top_p || min_p;
-  p.greedy = greedy || !sampling || (temperature && *temperature == 0.0);
+  if (greedy || sampling) p.greedy = greedy || (temperature && *temperature == 0.0);
   if (temperature && *temperature != 0.0) p.temperature = *temperature;
   if (top_k) p.top_k = *top_k;
   if (top_p) p.top_p = *top_p;
   if (min_p) p.min_p = *min_p;
   if (repetition_penalty) p.repetition_penalty = *repetition_penalty;
-  p.seed = seed;
-  p.max_tokens = max_tokens;
-  p.ignore_eos = ignore_eos;
-  p.stop = stop;
-  p.logprobs = logprobs;
-  return p;
+  if (ignore_eos) p.ignore_eos = true;
+  if (!stop.empty()) p.stop = stop;
 }
 
 uint64_t machine_memory_bytes() {

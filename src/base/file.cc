@@ -56,21 +56,68 @@ Result<std::string> read_file(const std::filesystem::path& path, uint64_t bytes_
   }
 }
 
+namespace {
+
+Status write_all(int fd, std::string_view bytes, const std::filesystem::path& path) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return from_errno("write", path);
+    done += static_cast<size_t>(n);
+  }
+  return {};
+}
+
+// Where a write of `path` goes: the end of its links, and whether that is a device, pipe or socket.
+struct Target {
+  std::filesystem::path path;
+  bool special = false;
+};
+Result<Target> target_of(const std::filesystem::path& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return Target{path, false};
+  if (S_ISDIR(info.st_mode)) return invalid("cannot write {}: it is a folder", path.string());
+  if (!S_ISREG(info.st_mode)) return Target{path, true};
+  std::error_code problem;
+  auto real = std::filesystem::canonical(path, problem);
+  return Target{problem ? path : std::move(real), false};
+}
+
+std::filesystem::path part_of(const std::filesystem::path& path) {
+  return path.string() + fmt::format(".{}.part", ::getpid());
+}
+
+}  // namespace
+
 Status write_file(const std::filesystem::path& path, std::string_view bytes) {
-  const std::filesystem::path part = path.string() + fmt::format(".{}.part", ::getpid());
-  {
+  ASSIGN_OR_RETURN(const Target target, target_of(path));
+  if (target.special) {
+    const Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (file.get() < 0) return from_errno("open", path);
+    return write_all(file.get(), bytes, path);
+  }
+  const std::filesystem::path part = part_of(target.path);
+  const auto written = [&]() -> Status {
     const Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (file.get() < 0) return from_errno("create", part);
-    size_t done = 0;
-    while (done < bytes.size()) {
-      const ssize_t n = ::write(file.get(), bytes.data() + done, bytes.size() - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return from_errno("write", part);
-      done += static_cast<size_t>(n);
-    }
+    RETURN_IF_ERROR(write_all(file.get(), bytes, part));
     if (::fsync(file.get()) != 0) return from_errno("sync", part);
-  }
-  if (::rename(part.c_str(), path.c_str()) != 0) return from_errno("rename to", path);
+    return {};
+  }();
+  if (written && ::rename(part.c_str(), target.path.c_str()) == 0) return {};
+  Status failed = written ? Status(from_errno("rename to", target.path)) : written;
+  ::unlink(part.c_str());
+  return failed;
+}
+
+Status check_writable(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const Target target, target_of(path));
+  if (target.special) return {};
+  const std::filesystem::path part = part_of(target.path);
+  const Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (file.get() < 0) return from_errno("create", part);
+  ::unlink(part.c_str());
   return {};
 }
 

@@ -15,7 +15,11 @@ namespace colony {
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t bytes_max = 1ULL << 30);
 
 // Writes beside the target, fsyncs and renames: readers see the old file or the new, never a part.
+// A link is followed; what is no regular file (/dev/null, a pipe) is written to, never replaced.
+// Nothing of a write that failed stays behind.
 Status write_file(const std::filesystem::path& path, std::string_view bytes);
+// Whether write_file(path) can begin: asked before work whose result will go there.
+Status check_writable(const std::filesystem::path& path);
 
 // A file mapped read-only for as long as this lives. Threads: any may read.
 class MappedFile {

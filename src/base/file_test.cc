@@ -1,6 +1,9 @@
 #include "base/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/sha256.h"
 
@@ -20,6 +23,43 @@ TEST(File, WrittenIsRead) {
   ASSERT_TRUE(mapped);
   EXPECT_EQ((*mapped)->bytes().size(), 5u);
   std::filesystem::remove(path);
+}
+
+// Results sent to /dev/null must not turn it into a file.
+TEST(File, WhatIsNoRegularFileIsWrittenToAndNeverReplaced) {
+  const auto pipe = temp("colony_pipe"), link = temp("colony_link"), file = temp("colony_linked");
+  std::filesystem::remove(pipe);
+  std::filesystem::remove(link);
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  ASSERT_TRUE(check_writable(pipe));
+  ASSERT_TRUE(write_file(pipe, "hello"));
+  char read[8] = {};
+  EXPECT_EQ(::read(reader, read, sizeof read), 5);
+  ::close(reader);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  std::filesystem::remove(pipe);
+
+  ASSERT_TRUE(write_file(file, "old"));
+  std::filesystem::create_symlink(file, link);
+  ASSERT_TRUE(write_file(link, "new"));
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_EQ(*read_file(file), "new");
+  std::filesystem::remove(link);
+  std::filesystem::remove(file);
+}
+
+TEST(File, AWriteThatFailsLeavesNothingBehind) {
+  const auto folder = temp("colony_write_fails");
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder / "taken" / "full");
+  EXPECT_FALSE(write_file(folder / "taken", "x"));
+  EXPECT_FALSE(check_writable(folder / "taken"));
+  EXPECT_FALSE(check_writable(folder / "absent" / "x"));
+  EXPECT_TRUE(check_writable(folder / "x"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(File, SaysWhatIsMissing) {

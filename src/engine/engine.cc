@@ -25,7 +25,7 @@ Result<int64_t> pages_to_take(const model::ModelConfig& config, tensor::KvType t
                               const EngineOptions& options, uint64_t scratch, ByteLedger& ledger) {
   if (options.kv_pages < 0) return invalid("kv_pages is {}, expected 0 (automatic) or more", options.kv_pages);
   if (options.kv_pages > 0) return options.kv_pages;
-  const int64_t full = options.max_sequences * pages_for(config.max_position_embeddings);
+  const int64_t full = options.max_sequences * pages_for(config.context_length());
   const uint64_t used = ledger.used() + scratch;
   const uint64_t left = ledger.ceiling() > used ? (ledger.ceiling() - used) / 8 * 7 : 0;
   const uint64_t page = model::KvCache::page_bytes(config, type);

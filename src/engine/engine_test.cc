@@ -405,6 +405,16 @@ TEST(EngineText, SeedAndTaskDecideTheTokens) {
   EXPECT_NE(rig.run(request).ids, first);
 }
 
+// Else the same seed would not give the same run.
+TEST(Engine, ChoosesTheSameWeightTypeAtEveryStart) {
+  TempFolder folder;
+  write_tiny_checkpoint(folder.path(), TinyShape{}, 7);
+  for (int start = 0; start < 20; ++start) {
+    Rig rig(folder.path(), "auto", 2);
+    EXPECT_EQ(rig.snapshot().model->dtype(), tensor::WeightType::kInt8);
+  }
+}
+
 TEST(Engine, TakesItsPagesFromTheLedgerAndGivesThemBack) {
   TempFolder folder;
   write_tiny_checkpoint(folder.path(), TinyShape{}, 7);

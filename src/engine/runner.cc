@@ -13,7 +13,7 @@ ModelRunner::ModelRunner(std::shared_ptr<const model::Transformer> transformer, 
 
 int64_t ModelRunner::vocab_size() const { return transformer_->config().vocab_size; }
 int64_t ModelRunner::hidden_size() const { return transformer_->config().hidden_size; }
-int64_t ModelRunner::context() const { return transformer_->config().max_position_embeddings; }
+int64_t ModelRunner::context() const { return transformer_->config().context_length(); }
 
 void ModelRunner::forward(const model::StepRows& rows, std::span<float> hidden) {
   transformer_->forward(rows, kv_, hidden, work_, pool_);

@@ -5,6 +5,8 @@
 namespace colony::model {
 namespace {
 
+constexpr int64_t kPositionsMax = 1 << 26;
+
 Status read_rope(const Json& config, std::string_view name, RopeConfig& rope) {
   const std::string what(name);
   // v5 puts everything into rope_parameters; v4 has rope_theta at the top and rope_scaling.
@@ -74,6 +76,10 @@ Status read_rope(const Json& config, std::string_view name, RopeConfig& rope) {
   return {};
 }
 
+int64_t stretched(int64_t trained, double factor) {
+  return static_cast<int64_t>(std::min(static_cast<double>(kPositionsMax), static_cast<double>(trained) * std::max(1.0, factor)));
+}
+
 Status between(int64_t value, int64_t low, int64_t high, const char* key, std::string_view name) {
   if (value < low || value > high) {
     return invalid("{}: {} is {}, expected {} to {}", name, key, value, low, high);
@@ -102,6 +108,18 @@ Result<std::vector<int32_t>> read_token_ids(const Json& object, const char* key,
   return ids;
 }
 
+int64_t ModelConfig::context_length() const {
+  switch (rope.kind) {
+    case RopeConfig::Kind::kLinear:
+    case RopeConfig::Kind::kDynamic: return stretched(max_position_embeddings, rope.factor);
+    case RopeConfig::Kind::kYarn:
+      return std::max(max_position_embeddings, stretched(rope.original_max_position_embeddings, rope.factor));
+    case RopeConfig::Kind::kDefault:
+    case RopeConfig::Kind::kLlama3: break;
+  }
+  return max_position_embeddings;
+}
+
 Status validate(ModelConfig& c, std::string_view name) {
   RETURN_IF_ERROR(between(c.hidden_size, 1, 1 << 20, "hidden_size", name));
   RETURN_IF_ERROR(between(c.intermediate_size, 1, 1 << 22, "intermediate_size", name));
@@ -110,7 +128,7 @@ Status validate(ModelConfig& c, std::string_view name) {
   RETURN_IF_ERROR(between(c.num_key_value_heads, 1, c.num_attention_heads, "num_key_value_heads", name));
   RETURN_IF_ERROR(between(c.head_dim, 2, 512, "head_dim", name));
   RETURN_IF_ERROR(between(c.vocab_size, 1, 1 << 24, "vocab_size", name));
-  RETURN_IF_ERROR(between(c.max_position_embeddings, 1, 1 << 26, "max_position_embeddings", name));
+  RETURN_IF_ERROR(between(c.max_position_embeddings, 1, kPositionsMax, "max_position_embeddings", name));
   if (c.num_attention_heads % c.num_key_value_heads != 0) {
     return invalid("{}: num_attention_heads {} is no multiple of num_key_value_heads {}", name,
                    c.num_attention_heads, c.num_key_value_heads);

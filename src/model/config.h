@@ -45,6 +45,12 @@ struct ModelConfig {
   RopeConfig rope;
   std::vector<int32_t> eos_token_ids;   // config or generation_config; may be empty
   std::optional<int32_t> bos_token_id, pad_token_id;
+
+  // Positions that may be asked for. A stretched rope reaches `factor` times what it was trained on:
+  // linear and dynamic name the trained length in max_position_embeddings, yarn in
+  // original_max_position_embeddings, llama3 writes the stretched one. Agrees with vLLM's
+  // _get_and_verify_max_len; Transformers itself sets no limit.
+  int64_t context_length() const;
 };
 
 // `name` is the file, for messages. Fails kInvalid: wrong type, impossible value, an architecture

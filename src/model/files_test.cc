@@ -241,6 +241,23 @@ TEST_F(BrokenFolder, ConfigsThatAreNone) {
   ASSERT_TRUE(write_file(folder_ / "config.json", "[]"));
   expect_error("config.json");
 }
+// max_position_embeddings 100; what each kind of rope makes of it.
+TEST(Context, AStretchedRopeReachesFurther) {
+  const auto context = [](const Json& rope) {
+    const Json json = {{"model_type", "llama"}, {"hidden_size", 32}, {"intermediate_size", 64}, {"num_hidden_layers", 1},
+                       {"num_attention_heads", 2}, {"vocab_size", 64}, {"max_position_embeddings", 100}, {"rope_scaling", rope}};
+    const auto config = parse_model_config(json, "config.json");
+    return config ? config->context_length() : -1;
+  };
+  EXPECT_EQ(context(nullptr), 100);
+  EXPECT_EQ(context({{"rope_type", "linear"}, {"factor", 4.0}}), 400);
+  EXPECT_EQ(context({{"rope_type", "dynamic"}, {"factor", 2.5}}), 250);
+  EXPECT_EQ(context({{"rope_type", "linear"}, {"factor", 0.5}}), 100);
+  EXPECT_EQ(context({{"rope_type", "linear"}, {"factor", 1e300}}), 1 << 26);
+  EXPECT_EQ(context({{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 25}}), 100);
+  EXPECT_EQ(context({{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 100}}), 400);
+  EXPECT_EQ(context({{"rope_type", "llama3"}, {"factor", 8.0}, {"original_max_position_embeddings", 50}}), 100);
+}
 TEST_F(BrokenFolder, TensorsOfAnotherShapeOrTypeOrNone) {
   config("num_hidden_layers", 3);
   expect_error("model.layers.2");

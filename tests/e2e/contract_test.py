@@ -102,6 +102,25 @@ class Contract(harness.Case):
         self.assertEqual(score["tokens"], 1)
         self.assertAlmostEqual(score["logprob"], logprob, places=4)
 
+    def test_golden_checkpoints(self):
+        # Folders without a tokenizer, by ids alone: f32 logits of every position, and 24 greedy tokens.
+        folders = [f for f in sorted((harness.ROOT / "tests/goldens/checkpoints").glob("llama_*")) if (f / "expected.json").exists()]
+        self.assertGreaterEqual(len(folders), 7)
+        for folder in folders:
+            expected = json.loads((folder / "expected.json").read_text())
+            raw = self.folder / "x.f32"
+            shown = self.lines("logits", self.write("ids.jsonl", [{"ids": row} for row in expected["input_ids"]]), "--out", raw, "--json", "--dtype", "f32", "--model", folder)
+            self.assertEqual([s["shape"] for s in shown], [expected["shape"][1:]] * expected["shape"][0])
+            got, want = array.array("f", raw.read_bytes()), array.array("f", (folder / "expected.f32").read_bytes())
+            middle = sum(want) / len(want)
+            spread = sum((w - middle) ** 2 for w in want)
+            self.assertLess(sum((g - w) ** 2 for g, w in zip(got, want, strict=True)) / spread, 1e-10, folder)
+            one = self.write("ids.jsonl", [{"ids": expected["greedy_from_first12"][:12]}])
+            room = min(36, self.lines("show", folder, "--json")[0]["context"])
+            out = self.lines("generate", one, "--json", "--ignore-eos", "--max-tokens", 24, "--dtype", "f32", "--model", folder)[0]
+            self.assertEqual(out["prompt_ids"] + out["ids"], expected["greedy_from_first12"][:room], folder)
+            self.assertEqual(out["finish"], "length")
+
     def test_eval(self):
         tasks = [{"id": i, "kind": k, "prompt": p, "answer": a, "check": c} for i, (k, p, a, c) in enumerate(
             [("geo", "What is the capital of France?", "Paris", "regex:Paris"), ("geo", "Say nothing.", "xyzzy", "exact"), ("sum", "What is 1+1?", "2", "numeric")])]

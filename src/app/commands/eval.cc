@@ -30,8 +30,8 @@ Result<int> run_eval(const EvalOptions& options) {
   std::shared_ptr<const agent::AgentSpec> spec = std::make_shared<agent::AgentSpec>(base);
   if (!options.agent.empty()) {
     ASSIGN_OR_RETURN(const auto folder, find_agents(options.agents));
-    ASSIGN_OR_RETURN(auto loaded, agent::load_agent(folder / options.agent));
-    spec = std::make_shared<agent::AgentSpec>(std::move(loaded));
+    ASSIGN_OR_RETURN(const auto directory, agent::AgentDirectory::open(folder, {options.agent}));
+    spec = directory.agents().front();
   }
   ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
   ASSIGN_OR_RETURN(const auto ready, agent::make_ready(spec, &session->engine->adapters()));
@@ -86,6 +86,8 @@ Result<int> run_eval(const EvalOptions& options) {
         }
         if (options.agent.empty()) {
           prepared.request->sampling = options.sampling.params();
+        } else {
+          options.sampling.over(prepared.request->sampling);
         }
         return std::move(*prepared.request);
       },

@@ -69,7 +69,7 @@ Result<int> each_line(const LinesOptions& options, Session& session, const std::
         failed = tell(i, std::move(output));
       });
   if (!failed) return Error(failed.error());
-  if (status == kInterrupted) note("interrupted: the answers so far are complete lines; ask for the rest again");
+  if (status == kInterrupted && printed()) note("interrupted: the answers so far are complete lines; ask for the rest again");
   return status;
 }
 
@@ -165,7 +165,12 @@ Result<int> run_logits(const LinesOptions& options) {
   ASSIGN_OR_RETURN(const auto lines, read_lines(options.file));
   ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
   const int64_t vocab = session->snapshot->model->config().vocab_size;
-  const std::filesystem::path out(options.out), part(options.out + ".part");
+  // A pipe or device takes the bytes as they come; a file is there only when it is whole.
+  std::error_code problem;
+  const std::filesystem::path out(options.out);
+  const auto kind = std::filesystem::status(out, problem).type();
+  const bool file_kind = kind == std::filesystem::file_type::regular || kind == std::filesystem::file_type::not_found;
+  const std::filesystem::path part = file_kind ? std::filesystem::path(options.out + ".part") : out;
   std::FILE* file = std::fopen(part.c_str(), "wb");
   if (file == nullptr) return unavailable("{}: cannot be written", part.string());
   catch_interrupts();
@@ -196,12 +201,12 @@ Result<int> run_logits(const LinesOptions& options) {
         return {};
       });
   const bool closed = std::fclose(file) == 0;
-  std::error_code problem;
   if (!status || !closed) {
-    std::filesystem::remove(part, problem);
+    if (file_kind) std::filesystem::remove(part, problem);
     if (status) return unavailable("{}: writing failed; is the disk full?", part.string());
     return status;
   }
+  if (!file_kind) return status;
   std::filesystem::rename(part, out, problem);
   if (problem) return unavailable("{}: cannot be written: {}", out.string(), problem.message());
   return status;

@@ -48,7 +48,7 @@ Result<int> run_show(const std::string& name, bool json) {
               {"key_value_heads", config.num_key_value_heads},
               {"head_dim", config.head_dim},
               {"vocab_size", config.vocab_size},
-              {"context", config.max_position_embeddings},
+              {"context", config.context_length()},
               {"tied_embeddings", config.tie_word_embeddings},
               {"tokenizer", side.tokenizer != nullptr},
               {"chat_template", side.chat_template != nullptr},

@@ -33,7 +33,7 @@ std::string best_agent(const std::map<std::string, Tally>& agents) {
   std::string best;
   double most = -1;
   for (const auto& [name, tally] : agents) {
-    if (tally.scores.size() >= 5 && mean(tally.scores) > most) {
+    if (!name.empty() && tally.scores.size() >= 5 && mean(tally.scores) > most) {
       most = mean(tally.scores);
       best = name;
     }
@@ -41,7 +41,7 @@ std::string best_agent(const std::map<std::string, Tally>& agents) {
   if (!best.empty()) return best;
   int64_t tasks = -1;
   for (const auto& [name, tally] : agents) {
-    if (tally.tasks > tasks) {
+    if (!name.empty() && tally.tasks > tasks) {  // "": nobody
       tasks = tally.tasks;
       best = name;
     }
@@ -153,12 +153,12 @@ std::string report(const Json& s) {
   std::vector<std::vector<std::string>> kinds{{"KIND", "TASKS", "SUCCESS", "BEST AGENT"}};
   for (const auto& k : s["by_kind"]) {
     kinds.push_back({k["kind"].get<std::string>(), to_line(k["tasks"]), success_of(k),
-                     fmt::format("{} ({} of {})", k["best_agent"].get<std::string>(), to_line(k["best_agent_tasks"]), to_line(k["tasks"]))});
+                     k["best_agent"] == "" ? "-" : fmt::format("{} ({} of {})", k["best_agent"].get<std::string>(), to_line(k["best_agent_tasks"]), to_line(k["tasks"]))});
   }
   out += table(agents) + "\n" + table(kinds) + "\n";
   out += fmt::format("{} of {} tasks final{}, success {}\n", to_line(s["final"]), to_line(s["tasks"]),
                      s["failed"].get<int64_t>() > 0 ? fmt::format(" ({} failed)", to_line(s["failed"])) : "", success_of(s));
-  out += fmt::format("learned: success {} in the first tenth, {} in the last; tasks going to the best agent of their kind {} and {}\n",
+  if (s["learned"]["best_agent_first_tenth"].is_number()) out += fmt::format("learned: success {} in the first tenth, {} in the last; tasks going to the best agent of their kind {} and {}\n",
                      percent(s["first_tenth"]), percent(s["last_tenth"]), percent(s["learned"]["best_agent_first_tenth"]),
                      percent(s["learned"]["best_agent_last_tenth"]));
   out += fmt::format("{:.1f} s, {:.1f} tasks/s, {:.0f} tokens/s, peak memory {}\n", s["seconds"].get<double>(),

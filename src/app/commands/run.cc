@@ -44,7 +44,7 @@ Json to_json(const RunOptions& o, const CheckedTasks& tasks, const std::string& 
           {"deadline", o.deadline_seconds ? Json(*o.deadline_seconds) : Json()}};
 }
 
-// The options of an earlier run; --home, --json and --threads stay this call's.
+// The options of an earlier run; --home, --json, --threads, and --out, --memory, --model if said stay this call's.
 Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
   RunOptions o = asked;
   const auto text = [&](const char* key, std::string& into) -> Status {
@@ -58,12 +58,12 @@ Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
     return {};
   };
   RETURN_IF_ERROR(text("file", o.file));
-  RETURN_IF_ERROR(text("out", o.out));
+  if (asked.out.empty()) RETURN_IF_ERROR(text("out", o.out));
   RETURN_IF_ERROR(text("agents", o.agents));
-  RETURN_IF_ERROR(text("model", o.model.model));
+  if (asked.model.model.empty()) RETURN_IF_ERROR(text("model", o.model.model));
   RETURN_IF_ERROR(text("dtype", o.model.dtype));
-  RETURN_IF_ERROR(text("adapter", o.model.adapter));
-  RETURN_IF_ERROR(text("memory", o.model.memory));
+  if (asked.model.adapter.empty()) RETURN_IF_ERROR(text("adapter", o.model.adapter));
+  if (asked.model.memory.empty()) RETURN_IF_ERROR(text("memory", o.model.memory));
   RETURN_IF_ERROR(number("batch", o.model.batch));
   RETURN_IF_ERROR(number("max_tokens", o.max_tokens));
   RETURN_IF_ERROR(number("nodes", o.nodes));
@@ -99,6 +99,33 @@ Status write_results(const fs::path& out, const std::vector<std::pair<int64_t, J
   std::error_code ignored;
   if (out.has_parent_path()) fs::create_directories(out.parent_path(), ignored);
   return write_file(out, bytes);
+}
+
+// Asked before the first task, so that no run's work is lost to a wrong --out.
+Status check_out(const fs::path& out, const fs::path& tasks) {
+  std::error_code ignored;
+  if (fs::equivalent(out, tasks, ignored)) return invalid("--out {}: the results would replace the tasks", out.string());
+  if (out.has_parent_path()) fs::create_directories(out.parent_path(), ignored);
+  auto status = check_writable(out);
+  return status ? status : Status(std::move(status).error().in("--out"));
+}
+
+// What is said beside --resume must be what the run was started with; where its results go, memory,
+// threads and the paths of model and adapter (the contents are compared) may be said anew.
+Status same_as_before(const RunOptions& asked, const Json& before) {
+  const Json said = to_json(asked, {}, "");
+  for (const auto& option : asked.given) {
+    std::string key = option.substr(std::min<size_t>(option.size(), 2));
+    std::replace(key.begin(), key.end(), '-', '_');
+    if (!said.contains(key) || key == "out" || key == "memory" || key == "threads" || key == "model" || key == "adapter") continue;
+    const Json then = before.value(key, Json());
+    std::error_code ignored;
+    if (key == "agents" && then.is_string() && fs::equivalent(asked.agents, then.get<std::string>(), ignored)) continue;
+    if (said[key] != then) {
+      return invalid("{} {}: the run was started with {}; without {} it goes on as it began", option, to_line(said[key]), to_line(then), option);
+    }
+  }
+  return {};
 }
 
 struct Opened {
@@ -150,43 +177,57 @@ Result<int> run_run(RunOptions options) {
   if (resumed) {
     ASSIGN_OR_RETURN(auto ledger, store::Ledger::open(home));
     ASSIGN_OR_RETURN(opened, reopen(options, std::move(ledger)));
+    if (const auto same = same_as_before(options, opened.info.options); !same) {
+      complain(same.error());
+      return kUsage;
+    }
     options = opened.options;
   } else {
-    // Standard input cannot be read twice: it is kept, so that the run can go on.
-    std::string bytes;
-    if (options.file == "-") {
-      ASSIGN_OR_RETURN(bytes, read_file_or_input("-"));
-      std::error_code problem;
+    // Standard input and pipes cannot be read twice: they are kept, so that the run can go on.
+    std::error_code problem;
+    const auto kind = fs::status(options.file, problem).type();
+    if (options.file == "-" || kind == fs::file_type::fifo || kind == fs::file_type::character) {
+      ASSIGN_OR_RETURN(const std::string bytes, read_file_or_input(options.file));
       fs::create_directories(home / "inputs", problem);
       if (problem) return unavailable("{}: {}", (home / "inputs").string(), problem.message());
       const fs::path kept = home / "inputs" / fmt::format("{}.jsonl", clock.unix_ms());
       RETURN_IF_ERROR(write_file(kept, bytes));
       options.file = kept.string();
     }
-    std::error_code problem;
     options.file = fs::absolute(options.file, problem).string();
     ASSIGN_OR_RETURN(opened.tasks, read_checked_tasks(options.file));
+  }
+  if (!options.out.empty()) {
+    options.out = fs::absolute(options.out).string();
+    if (const auto good = check_out(options.out, options.file); !good) {
+      complain(good.error());
+      return good.error().code == ErrorCode::kInvalid ? kUsage : kSomeBad;
+    }
   }
   ASSIGN_OR_RETURN(const auto agents_folder, find_agents(options.agents));
   ASSIGN_OR_RETURN(auto agents, agent::AgentDirectory::open(agents_folder, options.only));
   for (const auto& [name, reason] : agents.problems()) note("agent {}: {}", name, reason);
+  for (const auto& one : agents.agents()) {
+    for (const auto& missing : agent::missing_requirements(*one)) note("agent {} lacks {}", one->name, missing);
+  }
   ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
   // Trails belong to the weights that earned them: the model's, and the adapter's that all agents carry.
   std::string model_hash = session->snapshot->model->content_hash();
   if (session->adapter) model_hash += "+" + session->adapter->hash;
   if (resumed && opened.model_hash != model_hash) {
-    return invalid("{} was run with another model ({}…, this one is {}…)", opened.info.run, opened.model_hash.substr(0, 12), model_hash.substr(0, 12));
+    return invalid("{} was run with another model or adapter ({}…, this one is {}…)", opened.info.run, opened.model_hash.substr(0, 12), model_hash.substr(0, 12));
   }
+  catch_interrupts();  // from here on there is a run to go on with
   if (!resumed) {
     options.agents = fs::absolute(agents_folder).string();
     if (!options.model.adapter.empty()) options.model.adapter = fs::absolute(options.model.adapter).string();
     ASSIGN_OR_RETURN(opened.ledger, store::Ledger::open(home));
-    if (!options.out.empty()) options.out = fs::absolute(options.out).string();
     ASSIGN_OR_RETURN(opened.info, opened.ledger->begin_run(to_json(options, opened.tasks, model_hash),
                                                            static_cast<int64_t>(opened.tasks.file.tasks.size()), clock.unix_ms()));
   }
   store::Ledger& ledger = *opened.ledger;
   const std::string& run = opened.info.run;
+  const std::string go_on = fmt::format("go on with: colony run --resume {}{}", run, options.home.empty() ? "" : " --home " + options.home);
   const fs::path out = options.out.empty() ? home / "runs" / run / "results.jsonl" : fs::path(options.out);
   RETURN_IF_ERROR(ledger.remember_agents(agents.agents(), clock.unix_ms()));
   ASSIGN_OR_RETURN(const auto saved, ledger.trails(model_hash, options.nodes));
@@ -224,18 +265,18 @@ Result<int> run_run(RunOptions options) {
     if (final_before.contains(static_cast<int64_t>(i))) continue;
     colony->add(static_cast<int64_t>(i), opened.tasks.file.tasks[order[i]], opened.tasks.checks[order[i]]);
   }
-  note("{} {}: {} tasks{}, {} agents, {} node{}, seed {}", resumed ? "going on with" : "run", run, count,
-       final_before.empty() ? "" : fmt::format(" ({} final already)", final_before.size()), agents.agents().size(), options.nodes,
-       options.nodes == 1 ? "" : "s", options.seed);
+  note("{} {}: {} tasks{}, {} agent{}, {} node{}, seed {}", resumed ? "going on with" : "run", run, count,
+       final_before.empty() ? "" : fmt::format(" ({} final already)", final_before.size()), agents.agents().size(),
+       agents.agents().size() == 1 ? "" : "s", options.nodes, options.nodes == 1 ? "" : "s", options.seed);
 
-  catch_interrupts();
   Progress progress(run, session->clock);
   const double start = session->clock.seconds();
   while (!colony->done() && !interrupted()) {
     auto rows = colony->step();
     if (!rows) {
       progress.clear();
-      return std::move(rows).error().in(fmt::format("{} stopped; go on with: colony run --resume {}", run, run));
+      note("{} stopped; {}", run, go_on);
+      return std::move(rows).error();
     }
     const auto& p = colony->progress();
     progress.show(p.final + static_cast<int64_t>(final_before.size()), static_cast<int64_t>(count), describe(p, session->clock.seconds() - start));
@@ -252,7 +293,10 @@ Result<int> run_run(RunOptions options) {
   totals.tokens_here = colony->progress().tokens;
   totals.peak_bytes = peak_resident_bytes();
   const Json summary = make_summary(totals, results);
-  RETURN_IF_ERROR(write_results(out, results));
+  if (auto written = write_results(out, results); !written) {
+    note("{}'s results are in the ledger; {} --out FILE", run, go_on);
+    return std::move(written).error();
+  }
   if (colony->done()) {
     RETURN_IF_ERROR(ledger.finish_run(run, summary));
     RETURN_IF_ERROR(ledger.add_metrics(run, session->metrics.all()));
@@ -265,7 +309,7 @@ Result<int> run_run(RunOptions options) {
     std::fflush(stdout);
   }
   if (!colony->done()) {
-    note("interrupted; go on with: colony run --resume {}{}", run, options.home.empty() ? "" : " --home " + options.home);
+    note("interrupted; {}", go_on);
     return kInterrupted;
   }
   const size_t bad = opened.tasks.file.problems.size();

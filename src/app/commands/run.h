@@ -25,6 +25,7 @@ struct RunOptions {
   std::optional<double> deadline_seconds;
   std::string resume;            // "" = a new run; "last" or a run's name
   bool json = false;
+  std::vector<std::string> given;  // the options that were said, as "--seed"
 };
 
 Result<int> run_run(RunOptions options);
