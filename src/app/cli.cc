@@ -27,6 +27,9 @@ void add_model(CLI::App& verb, ModelOptions& o) {
   verb.add_option("--adapter", o.adapter, "PEFT folder");
   verb.add_option("--threads", o.threads, "threads (default: all of the machine)")->check(CLI::Range(1, 1024));
   verb.add_option("--batch", o.batch, "rows computed at once")->check(CLI::Range(1, 512));
+  verb.add_option("--speculate", o.speculate, "guess the next tokens from what the text repeats and check them in one step; the "
+                                              "answer is the same, copying is faster: auto (few sequences, and while guesses come true), on, off")
+      ->check(CLI::IsMember({"auto", "on", "off"}));
   verb.add_option("--memory", o.memory, "ceiling for weights, caches and scratch, as 2GiB (default: 70 % of the machine's)");
 }
 

@@ -67,6 +67,9 @@ Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
   engine::EngineOptions engine_options;
   engine_options.max_sequences = options.batch;
   engine_options.max_step_tokens = std::max(512, options.batch);
+  engine_options.speculate = options.speculate == "on"    ? engine::Speculate::kOn
+                             : options.speculate == "off" ? engine::Speculate::kOff
+                                                          : engine::Speculate::kAuto;
   ASSIGN_OR_RETURN(session->engine, engine::Engine::create(session->snapshot, engine_options, session->ledger,
                                                            session->pool, session->clock, session->metrics));
   note("model {}: {}, {} of weights, {}, {} threads, loaded in {:.1f} s", name,

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/result.h"
+#include "engine/draft.h"
 #include "engine/request.h"
 #include "engine/snapshot.h"
 
@@ -28,6 +29,8 @@ struct EngineOptions {
   int64_t kv_pages = 0;            // 0: as many as max_sequences full contexts need, or what the
                                    // ledger has left, whichever is less
   bool prefix_cache = true;
+  // Tokens do not depend on it, the number of steps does.
+  Speculate speculate = Speculate::kAuto;
 };
 
 // Work that fills the time foreground requests leave: the trainer's slices, evaluation.
