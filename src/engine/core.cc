@@ -13,6 +13,9 @@ namespace {
 // Rows of logits made at once for kScore, so that a long prompt needs no [positions, vocab] buffer.
 constexpr int64_t kScoreRows = 32;
 
+// Sequences choose their tokens in that many parts, each with its own scratch.
+constexpr int kScratchesAThread = 2;
+
 SchedulerOptions scheduler_options(const EngineOptions& options) {
   return {options.max_sequences, static_cast<int>(Core::step_rows(options)), options.speculate};
 }
@@ -45,8 +48,9 @@ int64_t Core::head_rows(const EngineOptions& options) {
   return std::max<int64_t>(options.max_sequences + drafts, kScoreRows);
 }
 
-uint64_t Core::buffer_bytes(const EngineOptions& options, int64_t hidden, int64_t vocab) {
-  const int64_t floats = step_rows(options) * hidden + head_rows(options) * (hidden + vocab);
+uint64_t Core::buffer_bytes(const EngineOptions& options, int64_t hidden, int64_t vocab, int threads) {
+  const int64_t choosing = 3 * vocab * kScratchesAThread * threads;
+  const int64_t floats = step_rows(options) * hidden + head_rows(options) * (hidden + vocab) + choosing;
   return static_cast<uint64_t>(floats) * sizeof(float);
 }
 
@@ -57,7 +61,7 @@ Result<std::unique_ptr<Core>> Core::create(const EngineOptions& options,
                                            std::unique_ptr<Adapters> adapters) {
   if (options.max_sequences < 1) return invalid("max_sequences is {}, expected 1 or more", options.max_sequences);
   if (options.max_step_tokens < 1) return invalid("max_step_tokens is {}, expected 1 or more", options.max_step_tokens);
-  auto buffers = ledger.take("scratch", buffer_bytes(options, runner->hidden_size(), runner->vocab_size()));
+  auto buffers = ledger.take("scratch", buffer_bytes(options, runner->hidden_size(), runner->vocab_size(), pool.threads()));
   if (!buffers) return std::move(buffers).error().in("engine buffers");
   auto scratch = ledger.take("scratch", runner->scratch_bytes());
   if (!scratch) return std::move(scratch).error().in("model scratch");
@@ -101,6 +105,7 @@ Core::Core(const EngineOptions& options, std::unique_ptr<Runner> runner, CoreTex
   hidden_.resize(rows * width);
   picked_.resize(static_cast<size_t>(head_rows(options)) * width);
   logits_.resize(static_cast<size_t>(head_rows(options) * runner_->vocab_size()));
+  scratches_.resize(static_cast<size_t>(kScratchesAThread * pool.threads()));
   pages_metric_.set(static_cast<double>(blocks_.pages()));
 }
 
@@ -387,12 +392,16 @@ void Core::sample() {
   runner_->head(std::span<const float>(picked_).first(rows * width), static_cast<int64_t>(rows), logits, sampled_adapters_);
   // First everybody's next token; then, of those whose draft came true, the one after it; and so on.
   for (size_t depth = 0; !sampled_.empty(); ++depth) {
-    choices_.assign(sampled_.size(), Choice{});
+    const size_t count = sampled_.size();
+    choices_.assign(count, Choice{});
     // A row's choice depends on its sequence alone, so it does not matter who makes it.
-    pool_.run(static_cast<int>(sampled_.size()), [&](int item) {
-      const auto i = static_cast<size_t>(item);
-      choices_[i] = choose(*sampled_[i].sequence, logits.subspan((sampled_[i].row + depth) * vocab, vocab),
-                           text_.eos_ids, token_bytes_.get());
+    const size_t parts = std::min(count, scratches_.size());
+    pool_.run(static_cast<int>(parts), [&](int item) {
+      const auto part = static_cast<size_t>(item);
+      for (size_t i = count * part / parts; i < count * (part + 1) / parts; ++i) {
+        choices_[i] = choose(*sampled_[i].sequence, logits.subspan((sampled_[i].row + depth) * vocab, vocab),
+                             text_.eos_ids, token_bytes_.get(), scratches_[part]);
+      }
     });
     size_t going_on = 0;
     for (size_t i = 0; i < sampled_.size(); ++i) {

@@ -35,7 +35,7 @@ class Core {
                                               const Clock& clock, Metrics& metrics,
                                               std::unique_ptr<Adapters> adapters = nullptr);
   // Bytes of buffers that create() takes beside what the runner expects.
-  static uint64_t buffer_bytes(const EngineOptions& options, int64_t hidden, int64_t vocab);
+  static uint64_t buffer_bytes(const EngineOptions& options, int64_t hidden, int64_t vocab, int threads);
   // Most rows of a step, and most rows of logits made at once.
   static int64_t step_rows(const EngineOptions& options);
   static int64_t head_rows(const EngineOptions& options);
@@ -107,6 +107,7 @@ class Core {
   bool accept(const Sampled& sampled, size_t depth, int32_t chosen);
   std::vector<Sampled> sampled_;
   std::vector<Choice> choices_;
+  std::vector<ChooseScratch> scratches_;  // one a part of the choosing
   std::unique_ptr<TokenBytes> token_bytes_;
   ByteLease buffers_, scratch_;
 

@@ -383,7 +383,7 @@ TEST(Core, LogitsAndScoresAreThoseOfEveryPosition) {
       }
       EXPECT_GT(bench.ledger.used(), all.size() * sizeof(float));
     }
-    EXPECT_LT(bench.ledger.used(), all.size() * sizeof(float) + Core::buffer_bytes(options(2, chunk), 3, 61));
+    EXPECT_LT(bench.ledger.used(), all.size() * sizeof(float) + Core::buffer_bytes(options(2, chunk), 3, 61, 1));
   }
 }
 
