@@ -7,6 +7,7 @@
 #include <map>
 
 #include "base/rng.h"
+#include "engine/adapters.h"
 #include "engine/tiny_checkpoint.h"
 
 namespace colony::engine {
@@ -20,7 +21,11 @@ struct Rig {
     auto loaded = Snapshot::load(folder.path(), "test", "f32", ledger, pool);
     CHECK(loaded.has_value(), loaded ? "" : loaded.error().message);
     snapshot = *loaded;
+    for (int agent = 0; agent < kAgents; ++agent) {
+      write_tiny_adapter(adapter_folder(agent), snapshot->model->config(), 8, static_cast<uint64_t>(100 + agent));
+    }
   }
+  std::filesystem::path adapter_folder(int agent) const { return folder.path() / fmt::format("adapter{}", agent); }
   std::unique_ptr<Engine> engine(const EngineOptions& options) {
     auto made = Engine::create(snapshot, options, ledger, pool, clock, metrics);
     CHECK(made.has_value(), made ? "" : made.error().message);
@@ -52,13 +57,22 @@ struct Ended {
 
 // Every agent has `tasks` pieces of the same work, asks for the next when one has ended, and is done
 // with the last. Returns when each was done.
-std::vector<Ended> run_agents(Rig& rig, const EngineOptions& options, int tasks) {
+// With `adapters` each agent has its own.
+std::vector<Ended> run_agents(Rig& rig, const EngineOptions& options, int tasks, bool adapters) {
   const auto engine = rig.engine(options);
+  std::vector<std::shared_ptr<const AdapterInfo>> own(kAgents);
+  for (int agent = 0; adapters && agent < kAgents; ++agent) {
+    auto added = engine->adapters().add(fmt::format("agent{}", agent), rig.adapter_folder(agent));
+    CHECK(added.has_value(), added ? "" : added.error().message);
+    own[static_cast<size_t>(agent)] = *added;
+  }
   std::map<RequestId, int> agent_of;
   std::vector<int> done(kAgents, 0);
   std::vector<Ended> ended(kAgents);
   const auto ask = [&](int agent) {
-    auto id = engine->submit(work_of(agent, done[static_cast<size_t>(agent)], 90, 48));
+    auto request = work_of(agent, done[static_cast<size_t>(agent)], 90, 48);
+    request.adapter = own[static_cast<size_t>(agent)];
+    auto id = engine->submit(std::move(request));
     CHECK(id.has_value(), id ? "" : id.error().message);
     agent_of[*id] = agent;
   };
@@ -84,13 +98,13 @@ void expect_together(const std::vector<Ended>& ended, const std::string& how) {
 
 TEST(Fairness, SixteenAgentsWithEqualWorkEndTogether) {
   Rig rig;
-  for (const int places : {16, 8, 5}) {  // also when not all of them run at once
+  for (const auto& [places, adapters] : {std::pair{16, true}, {8, true}, {5, true}, {16, false}, {5, false}}) {  // also when not all run at once
     EngineOptions options;
     options.max_sequences = places;
     options.max_step_tokens = 256;
     options.kv_pages = 16 * 5;
     options.speculate = Speculate::kOff;  // equal work: what repeats itself would be less
-    expect_together(run_agents(rig, options, 6), fmt::format("{} places", places));
+    expect_together(run_agents(rig, options, 6, adapters), fmt::format("{} places, adapters: {}", places, adapters));
   }
 }
 
@@ -101,9 +115,9 @@ TEST(Fairness, SpeculationMakesNobodyLater) {
   options.max_sequences = kAgents;
   options.kv_pages = 16 * 5;
   options.speculate = Speculate::kOff;
-  const auto plain = run_agents(rig, options, 3);
+  const auto plain = run_agents(rig, options, 3, true);
   options.speculate = Speculate::kAuto;
-  const auto drafting = run_agents(rig, options, 3);
+  const auto drafting = run_agents(rig, options, 3, true);
   for (size_t i = 0; i < plain.size(); ++i) EXPECT_LE(drafting[i].step, plain[i].step);
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "engine/adapters.h"
 #include "engine/engine.h"
 #include "engine/tiny_checkpoint.h"
 
@@ -48,6 +49,10 @@ class Soak {
     auto made = Engine::create(snapshot_, options, ledger_, pool_, clock_, metrics_);
     CHECK(made.has_value(), made ? "" : made.error().message);
     engine_ = std::move(*made);
+    for (int i = 0; i < kAdapters; ++i) {
+      write_tiny_adapter(adapter_folder(i), snapshot_->model->config(), 4, seed + static_cast<uint64_t>(i), 0.02);
+      change_adapter(i, i);
+    }
   }
 
   void run(double seconds) {
@@ -60,6 +65,7 @@ class Soak {
         if (const auto found = asked_.find(id); found != asked_.end()) found->second.may_be_cut = true;
         engine_->cancel(id);
       }
+      if (below(30) == 0) change_adapter(static_cast<int>(below(kAdapters)), static_cast<int>(below(kAdapters + 2)));
       step();
     }
     for (int64_t steps = 0; !engine_->idle() && steps < 1'000'000; ++steps) step();
@@ -67,17 +73,31 @@ class Soak {
     EXPECT_TRUE(asked_.empty()) << asked_.size() << " requests never ended";
     EXPECT_EQ(engine_->problem(), "");
     check_memory();
-    std::cout << "  seed " << seed_ << ": " << ended_ << " requests (" << whole_ << " whole, " << cut_ << " cut, " << refused_
+    const double loads = metrics_.get(metric::kAdapterLoads).value();
+    std::cout << "  seed " << seed_ << ": " << ended_ << " requests (" << whole_ << " whole, " << cut_ << " cut, " << failed_ << " without room, " << refused_
               << " refused), " << engine_->steps() << " steps, ledger " << format_bytes(ledger_most_) << " of "
               << format_bytes(ledger_.ceiling()) << ", resident " << format_bytes(resident_most_) << ", preemptions "
               << metrics_.get(metric::kPreemptions).value() << ", drafts " << metrics_.get(metric::kAcceptedTokens).value()
-              << " of " << metrics_.get(metric::kDraftedTokens).value() << "\n";
+              << " of " << metrics_.get(metric::kDraftedTokens).value() << ", adapters loaded " << loads << " times\n";
+    EXPECT_GT(loads, kAdapters);
+    EXPECT_LE(failed_, whole_ / 4);
     EXPECT_GT(whole_, 10U);
     EXPECT_GT(cut_, 0U);
     again();
   }
 
  private:
+  std::filesystem::path adapter_folder(int i) const { return adapters_.path() / fmt::format("{}", i); }
+  // Name `i` means folder `j` from now on; a `j` beyond the folders removes the name.
+  void change_adapter(int i, int j) {
+    const std::string name = fmt::format("a{}", i);
+    if (j >= kAdapters) {
+      engine_->adapters().remove(name);
+      return;
+    }
+    auto added = engine_->adapters().add(name, adapter_folder(j));
+    EXPECT_TRUE(added) << added.error().message;
+  }
   // rng_ names a stream of 65,536 blocks; long runs take the next stream.
   uint64_t below(uint64_t bound) {
     if (++draws_ % 30000 == 0) rng_ = RngStream(seed_, 0x50a4, static_cast<uint32_t>(draws_ / 30000), 0);
@@ -115,6 +135,7 @@ class Soak {
     request.task_id = below(1000);
     if (below(3) == 0) request.request_class = RequestClass::kBackground;
     if (below(6) == 0) request.cache_salt = "salt";
+    if (below(2) == 0) request.adapter = engine_->adapters().find(fmt::format("a{}", below(kAdapters)));
     if (below(8) == 0) {
       request.deadline = clock_.now() + std::chrono::microseconds(below(300'000));
       asked.may_be_cut = true;
@@ -143,8 +164,9 @@ class Soak {
         EXPECT_TRUE(asked.may_be_cut) << output.error->message;
         ++cut_;
       } else if (output.finish == FinishReason::kError) {
-        // Logits of all positions may not fit beside the rest; nothing else may fail.
-        EXPECT_EQ(asked.request.kind, Request::Kind::kLogits) << output.error->message;
+        // Logits of all positions, or an adapter beside such, may not fit; nothing else may fail.
+        EXPECT_TRUE(asked.request.kind == Request::Kind::kLogits || asked.request.adapter) << output.error->message;
+        ++failed_;
         EXPECT_EQ(output.error->code, ErrorCode::kExhausted) << output.error->message;
       } else {
         ++whole_;
@@ -182,6 +204,8 @@ class Soak {
     EXPECT_GT(kept_.size(), 0U);
   }
 
+  static constexpr int kAdapters = 8;
+  TempFolder adapters_;
   ByteLedger ledger_;
   tensor::ThreadPool pool_{2};
   SystemClock clock_;
@@ -196,7 +220,7 @@ class Soak {
   std::map<RequestId, Asked> asked_;
   std::vector<std::pair<Request, std::vector<int32_t>>> kept_;
   std::shared_ptr<Budget> budget_;
-  uint64_t ended_ = 0, whole_ = 0, cut_ = 0, refused_ = 0, ledger_most_ = 0, resident_most_ = 0;
+  uint64_t ended_ = 0, whole_ = 0, cut_ = 0, refused_ = 0, failed_ = 0, ledger_most_ = 0, resident_most_ = 0;
 };
 
 TEST(SlowSoak, OfATinyCheckpointStaysBelowItsCeiling) {
