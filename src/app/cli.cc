@@ -60,6 +60,11 @@ void add_model(CLI::App& verb, ModelOptions& o) {
   verb.add_option("--adapter", o.adapter, "PEFT folder");
   verb.add_option("--threads", o.threads, "threads (default: all of the machine)")->check(whole(1, 1024));
   verb.add_option("--batch", o.batch, "rows computed at once")->check(whole(1, 512));
+  verb.add_option("--kv", o.kv, "keys and values as auto (f32 beside f32 weights, else bf16), f32, bf16 or int8 (half of bf16's memory)")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
+  verb.add_option("--speculate", o.speculate, "guess the next tokens from what the text repeats and check them in one step; the "
+                                              "answer is the same, copying is faster: auto (few sequences, and while guesses come true), on, off")
+      ->check(CLI::IsMember({"auto", "on", "off"}));
   verb.add_option("--memory", o.memory, "ceiling for weights, caches and scratch, as 2GiB (default: 70 % of the machine's)")->check(size_of_memory());
 }
 

@@ -19,6 +19,8 @@ struct ModelOptions {
   std::string memory;         // "2GiB"; "" = 70 % of the machine's
   int threads = 0;            // 0 = all
   int batch = 16;             // rows decoded at once
+  std::string kv = "auto";         // keys and values as f32, bf16, int8
+  std::string speculate = "auto";  // on, off
 };
 
 // What the user said; what is not said is left to SamplingParams' defaults.

@@ -71,6 +71,12 @@ Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
   engine::EngineOptions engine_options;
   engine_options.max_sequences = options.batch;
   engine_options.max_step_tokens = std::max(512, options.batch);
+  if (options.kv == "f32") engine_options.kv = tensor::KvType::kF32;
+  if (options.kv == "bf16") engine_options.kv = tensor::KvType::kBf16;
+  if (options.kv == "int8") engine_options.kv = tensor::KvType::kInt8;
+  engine_options.speculate = options.speculate == "on"    ? engine::Speculate::kOn
+                             : options.speculate == "off" ? engine::Speculate::kOff
+                                                          : engine::Speculate::kAuto;
   ASSIGN_OR_RETURN(session->engine, engine::Engine::create(session->snapshot, engine_options, session->ledger,
                                                            session->pool, session->clock, session->metrics));
   if (!options.adapter.empty()) {

@@ -15,6 +15,8 @@ namespace colony {
 namespace metric {
 inline constexpr char kPromptTokens[] = "colony_prompt_tokens_total";
 inline constexpr char kGeneratedTokens[] = "colony_generated_tokens_total";
+inline constexpr char kDraftedTokens[] = "colony_drafted_tokens_total";
+inline constexpr char kAcceptedTokens[] = "colony_drafted_tokens_accepted_total";
 inline constexpr char kPrefixHitTokens[] = "colony_prefix_hit_tokens_total";
 inline constexpr char kEngineSteps[] = "colony_engine_steps_total";
 inline constexpr char kPreemptions[] = "colony_engine_preemptions_total";

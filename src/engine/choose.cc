@@ -55,11 +55,10 @@ class Fit {
   const TokenBytes& bytes_;
 };
 
-// Takes candidates best first, ties by the lower id; nothing is sorted that is not asked for.
+// Takes candidates best first, ties by the lower id; nothing is sorted that is not asked for. Changes `ids`.
 class BestFirst {
  public:
-  BestFirst(std::vector<int32_t> ids, std::span<const float> logits)
-      : ids_(std::move(ids)), logits_(logits) {
+  BestFirst(std::vector<int32_t>& ids, std::span<const float> logits) : ids_(ids), logits_(logits) {
     std::make_heap(ids_.begin(), ids_.end(), Worse{logits_});
   }
   std::optional<int32_t> next() {
@@ -78,14 +77,15 @@ class BestFirst {
       return x != y ? x < y : a > b;
     }
   };
-  std::vector<int32_t> ids_;
+  std::vector<int32_t>& ids_;
   std::span<const float> logits_;
 };
 
 // Greedy under a constraint. -1: nothing fits.
 int32_t best_that_fits(std::span<const float> logits, int32_t best, const Fit& fit) {
   if (fit.fits(best)) return best;
-  BestFirst order(fit.candidates(), logits);
+  auto candidates = fit.candidates();
+  BestFirst order(candidates, logits);
   while (const auto id = order.next()) {
     if (logits[static_cast<size_t>(*id)] == kNever) return -1;
     if (fit.fits(*id)) return *id;
@@ -96,7 +96,8 @@ int32_t best_that_fits(std::span<const float> logits, int32_t best, const Fit& f
 // Before sampling: logits of tokens that do not fit become -inf. False when nothing fits.
 bool mask(std::span<float> logits, double temperature, const Fit& fit) {
   std::vector<std::pair<int32_t, float>> fitting;
-  BestFirst order(fit.candidates(), logits);
+  auto candidates = fit.candidates();
+  BestFirst order(candidates, logits);
   while (const auto id = order.next()) {
     const float logit = logits[static_cast<size_t>(*id)];
     if (!std::isfinite(logit)) break;
@@ -145,8 +146,8 @@ Peak peak_of(std::span<const float> logits) {
 }
 
 // Of every distinct token so far: a negative logit times p, another divided by p.
-void penalise(std::span<float> logits, std::span<const int32_t> tokens, double p) {
-  std::vector<int32_t> distinct(tokens.begin(), tokens.end());
+void penalise(std::span<float> logits, std::span<const int32_t> tokens, double p, std::vector<int32_t>& distinct) {
+  distinct.assign(tokens.begin(), tokens.end());
   std::sort(distinct.begin(), distinct.end());
   distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
   for (const int32_t id : distinct) {
@@ -170,13 +171,14 @@ double uniform_of(const Sequence& sequence) {
 }
 
 // Temperature, top-k, top-p, min-p, then one draw. `u` in [0, 1).
-int32_t draw(std::span<const float> logits, const SamplingParams& params, double u) {
+int32_t draw(std::span<const float> logits, const SamplingParams& params, double u, ChooseScratch& scratch) {
   const Peak peak = peak_of(logits);
   if (peak.broken) return -1;
   // What lies far below the best is out before anything is compared: e^-32 of its weight.
   const double floor = static_cast<double>(peak.logit) - kNegligible * params.temperature;
   const auto least = static_cast<float>(floor);
-  std::vector<int32_t> ids;
+  std::vector<int32_t>& ids = scratch.ids;
+  ids.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
     if (logits[i] >= least) ids.push_back(static_cast<int32_t>(i));
   }
@@ -185,7 +187,8 @@ int32_t draw(std::span<const float> logits, const SamplingParams& params, double
     return std::exp((static_cast<double>(at(id)) - static_cast<double>(peak.logit)) / params.temperature);
   };
   if (params.top_k > 0 && static_cast<size_t>(params.top_k) < ids.size()) {
-    auto sorted = ids;
+    std::vector<int32_t>& sorted = scratch.heap;
+    sorted.assign(ids.begin(), ids.end());
     const auto kth = sorted.begin() + (params.top_k - 1);
     std::nth_element(sorted.begin(), kth, sorted.end(), [&](int32_t a, int32_t b) { return at(a) > at(b); });
     const float bound = at(*kth);
@@ -195,7 +198,8 @@ int32_t draw(std::span<const float> logits, const SamplingParams& params, double
   for (const int32_t id : ids) total += weight(id);
   if (params.top_p < 1.0) {
     // Best first, as long as the mass above is less than top_p.
-    BestFirst order(std::move(ids), logits);
+    scratch.heap.assign(ids.begin(), ids.end());
+    BestFirst order(scratch.heap, logits);
     ids.clear();
     double above = 0;
     while (above < params.top_p * total) {
@@ -222,16 +226,18 @@ int32_t draw(std::span<const float> logits, const SamplingParams& params, double
 // Log-probabilities of raw logits; what they need is taken before anything changes the logits.
 class RawLogits {
  public:
-  // `will_change`: the logits are not as they are when of() is called, so a copy is kept.
-  RawLogits(std::span<const float> logits, int top, bool will_change)
-      : kept_(will_change ? std::vector<float>(logits.begin(), logits.end()) : std::vector<float>()),
-        logits_(will_change ? std::span<const float>(kept_) : logits) {
+  // `will_change`: the logits are not as they are when of() is called, so a copy is kept in `scratch`.
+  RawLogits(std::span<const float> logits, int top, bool will_change, ChooseScratch& scratch) : logits_(logits) {
+    if (will_change) {
+      scratch.raw.assign(logits.begin(), logits.end());
+      logits_ = scratch.raw;
+    }
     const float best = tensor::greatest(logits_);
     log_sum_ = static_cast<double>(best) + std::log(tensor::sum_exp(logits_, best, 1.0F));
     if (top <= 0) return;
-    std::vector<int32_t> ids(logits_.size());
-    std::iota(ids.begin(), ids.end(), 0);
-    BestFirst order(std::move(ids), logits_);
+    scratch.heap.resize(logits_.size());
+    std::iota(scratch.heap.begin(), scratch.heap.end(), 0);
+    BestFirst order(scratch.heap, logits_);
     for (int i = 0; i < top; ++i) {
       const auto next = order.next();
       if (!next) break;
@@ -246,8 +252,7 @@ class RawLogits {
   double logprob(int32_t id) const {
     return static_cast<double>(logits_[static_cast<size_t>(id)]) - log_sum_;
   }
-  const std::vector<float> kept_;
-  const std::span<const float> logits_;
+  std::span<const float> logits_;
   double log_sum_ = 0;
   std::vector<std::pair<int32_t, double>> top_;
 };
@@ -267,12 +272,13 @@ TokenBytes::TokenBytes(const text::Tokenizer& tokenizer, int64_t vocab_size,
 }
 
 TokenLogprob logprob_of(std::span<const float> logits, int32_t id, int top) {
-  RawLogits raw(logits, top, false);
+  ChooseScratch scratch;
+  RawLogits raw(logits, top, false, scratch);
   return std::move(raw).of(id);
 }
 
 Choice choose(Sequence& sequence, std::span<float> logits, std::span<const int32_t> eos_ids,
-              const TokenBytes* token_bytes) {
+              const TokenBytes* token_bytes, ChooseScratch& scratch) {
   const SamplingParams& params = sequence.request.sampling;
   Choice choice;
   const Peak peak = peak_of(logits);
@@ -283,9 +289,9 @@ Choice choose(Sequence& sequence, std::span<float> logits, std::span<const int32
   std::optional<RawLogits> raw;
   const bool penalised = params.repetition_penalty != 1.0;
   if (params.logprobs >= 0) {
-    raw.emplace(logits, params.logprobs, penalised || sequence.constraint != nullptr);
+    raw.emplace(logits, params.logprobs, penalised || sequence.constraint != nullptr, scratch);
   }
-  if (penalised) penalise(logits, sequence.tokens, params.repetition_penalty);
+  if (penalised) penalise(logits, sequence.tokens, params.repetition_penalty, scratch.heap);
 
   std::optional<Fit> fit;
   if (sequence.constraint) fit.emplace(*sequence.constraint, eos_ids, *token_bytes);
@@ -293,7 +299,7 @@ Choice choose(Sequence& sequence, std::span<float> logits, std::span<const int32
     choice.id = penalised ? peak_of(logits).id : peak.id;
     if (fit) choice.id = best_that_fits(logits, choice.id, *fit);
   } else if (!fit || mask(logits, params.temperature, *fit)) {
-    choice.id = draw(logits, params, uniform_of(sequence));
+    choice.id = draw(logits, params, uniform_of(sequence), scratch);
   }
   if (choice.id < 0) {
     choice.error = invalid("no token of the vocabulary goes on within the constraint after {} tokens",

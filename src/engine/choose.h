@@ -35,10 +35,17 @@ struct Choice {
   std::optional<Error> error;         // logits that are no numbers, or no token fits the constraint
 };
 
+// What choosing needs and keeps, so that a warm step takes nothing large from the heap. Up to 3 [V] of
+// numbers, as the request's parameters ask for them. Threads: one user at a time.
+struct ChooseScratch {
+  std::vector<int32_t> ids, heap;
+  std::vector<float> raw;
+};
+
 // `logits`: [V], changed on the way. The sequence's constraint moves on by the chosen token.
 // `token_bytes`: null when no constraint. Threads: any, one a sequence.
 Choice choose(Sequence& sequence, std::span<float> logits, std::span<const int32_t> eos_ids,
-              const TokenBytes* token_bytes);
+              const TokenBytes* token_bytes, ChooseScratch& scratch);
 
 // The log-probabilities of `id` and of the `top` best.
 TokenLogprob logprob_of(std::span<const float> logits, int32_t id, int top);

@@ -26,12 +26,14 @@ Request sampling(uint64_t seed = 3) {
   return request;
 }
 
+ChooseScratch scratch;  // kept from choice to choice, as in the engine
+
 Choice choose_once(const Request& request, std::vector<float> logits, uint64_t task = 0) {
   Request asked = request;
   asked.task_id = task;
   Sequence sequence(1, asked);
   sequence.tokens = asked.prompt_ids;
-  return choose(sequence, logits, {}, nullptr);
+  return choose(sequence, logits, {}, nullptr, scratch);
 }
 
 // The filters as HF writes them (hf_compat 1.10), with sorting and softmax over everything.
@@ -158,7 +160,7 @@ TEST(Choose, RepetitionPenaltyTouchesEveryTokenOnce) {
   Sequence sequence(1, request);
   sequence.tokens = request.prompt_ids;
   std::vector<float> logits{4.0F, -1.0F, 1.0F, 1.5F, -1.5F};
-  EXPECT_EQ(choose(sequence, logits, {}, nullptr).id, 0);  // 2.0 is still the best
+  EXPECT_EQ(choose(sequence, logits, {}, nullptr, scratch).id, 0);  // 2.0 is still the best
   EXPECT_EQ(logits, (std::vector<float>{2.0F, -2.0F, 0.5F, 1.5F, -1.5F}));
 }
 
@@ -171,8 +173,8 @@ TEST(Choose, OneNumberAToken) {
   std::vector<int32_t> ids;
   for (int i = 0; i < 20; ++i) {
     auto a = logits, b = logits;
-    const int32_t id = choose(sequence, a, {}, nullptr).id;
-    EXPECT_EQ(choose(other, b, {}, nullptr).id, id);
+    const int32_t id = choose(sequence, a, {}, nullptr, scratch).id;
+    EXPECT_EQ(choose(other, b, {}, nullptr, scratch).id, id);
     sequence.output.ids.push_back(id);
     other.output.ids.push_back(id);
     ids.push_back(id);

@@ -13,8 +13,11 @@ namespace {
 // Rows of logits made at once for kScore, so that a long prompt needs no [positions, vocab] buffer.
 constexpr int64_t kScoreRows = 32;
 
+// Sequences choose their tokens in that many parts, each with its own scratch.
+constexpr int kScratchesAThread = 2;
+
 SchedulerOptions scheduler_options(const EngineOptions& options) {
-  return {options.max_sequences, static_cast<int>(Core::step_rows(options))};
+  return {options.max_sequences, static_cast<int>(Core::step_rows(options)), options.speculate};
 }
 
 // Tokens whose keys and values are needed before the first result.
@@ -41,11 +44,13 @@ int64_t Core::step_rows(const EngineOptions& options) {
 }
 
 int64_t Core::head_rows(const EngineOptions& options) {
-  return std::max<int64_t>(options.max_sequences, kScoreRows);
+  const int64_t drafts = options.speculate == Speculate::kOff ? 0 : kDraftRows;
+  return std::max<int64_t>(options.max_sequences + drafts, kScoreRows);
 }
 
-uint64_t Core::buffer_bytes(const EngineOptions& options, int64_t hidden, int64_t vocab) {
-  const int64_t floats = step_rows(options) * hidden + options.max_sequences * hidden + head_rows(options) * vocab;
+uint64_t Core::buffer_bytes(const EngineOptions& options, int64_t hidden, int64_t vocab, int threads) {
+  const int64_t choosing = 3 * vocab * kScratchesAThread * threads;
+  const int64_t floats = step_rows(options) * hidden + head_rows(options) * (hidden + vocab) + choosing;
   return static_cast<uint64_t>(floats) * sizeof(float);
 }
 
@@ -56,7 +61,7 @@ Result<std::unique_ptr<Core>> Core::create(const EngineOptions& options,
                                            std::unique_ptr<Adapters> adapters) {
   if (options.max_sequences < 1) return invalid("max_sequences is {}, expected 1 or more", options.max_sequences);
   if (options.max_step_tokens < 1) return invalid("max_step_tokens is {}, expected 1 or more", options.max_step_tokens);
-  auto buffers = ledger.take("scratch", buffer_bytes(options, runner->hidden_size(), runner->vocab_size()));
+  auto buffers = ledger.take("scratch", buffer_bytes(options, runner->hidden_size(), runner->vocab_size(), pool.threads()));
   if (!buffers) return std::move(buffers).error().in("engine buffers");
   auto scratch = ledger.take("scratch", runner->scratch_bytes());
   if (!scratch) return std::move(scratch).error().in("model scratch");
@@ -81,6 +86,8 @@ Core::Core(const EngineOptions& options, std::unique_ptr<Runner> runner, CoreTex
       scheduler_(scheduler_options(options), blocks_, adapters_.get()),
       prompt_tokens_(metrics.get(metric::kPromptTokens)),
       generated_tokens_(metrics.get(metric::kGeneratedTokens)),
+      drafted_tokens_(metrics.get(metric::kDraftedTokens)),
+      accepted_tokens_(metrics.get(metric::kAcceptedTokens)),
       hit_tokens_(metrics.get(metric::kPrefixHitTokens)),
       steps_metric_(metrics.get(metric::kEngineSteps)),
       preemptions_(metrics.get(metric::kPreemptions)),
@@ -94,10 +101,11 @@ Core::Core(const EngineOptions& options, std::unique_ptr<Runner> runner, CoreTex
   where_.reserve(rows);
   lengths_.reserve(rows);
   row_adapters_.reserve(rows);
-  sampled_adapters_.reserve(static_cast<size_t>(options.max_sequences));
+  sampled_adapters_.reserve(static_cast<size_t>(head_rows(options)));
   hidden_.resize(rows * width);
-  picked_.resize(static_cast<size_t>(options.max_sequences) * width);
+  picked_.resize(static_cast<size_t>(head_rows(options)) * width);
   logits_.resize(static_cast<size_t>(head_rows(options) * runner_->vocab_size()));
+  scratches_.resize(static_cast<size_t>(kScratchesAThread * pool.threads()));
   pages_metric_.set(static_cast<double>(blocks_.pages()));
 }
 
@@ -173,6 +181,7 @@ Result<RequestId> Core::submit(Request request) {
   sequence->submitted = clock_.now();
   sequence->output.id = id;
   if (asked.kind == Request::Kind::kGenerate) {
+    sequence->tokens_max = std::min(sequence->goal + asked.sampling.max_tokens, runner_->context());
     const auto room = static_cast<size_t>(std::min<int64_t>(asked.sampling.max_tokens, 1024));
     sequence->tokens.reserve(sequence->tokens.size() + room);
     if (text_.tokenizer) sequence->text.emplace(text_.tokenizer, asked.sampling.stop);
@@ -267,7 +276,8 @@ void Core::run_rows() {
     }
     if (adapted) row_adapters_.insert(row_adapters_.end(), static_cast<size_t>(chunk.count), sequence.adapter.get());
     for (int64_t i = 0; i < chunk.count; ++i) {
-      ids_.push_back(sequence.tokens[static_cast<size_t>(chunk.from + i)]);
+      const auto at = static_cast<size_t>(chunk.from + i), known = sequence.tokens.size();
+      ids_.push_back(at < known ? sequence.tokens[at] : sequence.draft.ids()[at - known]);
       where_.push_back({chunk.from + i, sequence.pages});
       // However the prompt is cut, and also when it is computed again: what HF's generate() sees.
       lengths_.push_back(std::max(chunk.from + i + 1, static_cast<int64_t>(sequence.request.prompt_ids.size())));
@@ -277,7 +287,7 @@ void Core::run_rows() {
   runner_->forward({ids_, where_, lengths_, row_adapters_}, std::span(hidden_).first(ids_.size() * width));
 
   sampled_.clear();
-  size_t row = 0;
+  size_t row = 0, picked = 0;
   for (const Chunk& chunk : plan_.chunks) {
     const auto count = static_cast<size_t>(chunk.count);
     const auto hidden = std::span<const float>(hidden_).subspan(row * width, count * width);
@@ -286,10 +296,13 @@ void Core::run_rows() {
     if (chunk.sequence->request.kind != Request::Kind::kGenerate) {
       take_result(chunk, hidden);
     } else if (chunk.last) {
-      const auto last = hidden.last(width);
-      std::copy(last.begin(), last.end(), picked_.begin() + static_cast<ptrdiff_t>(sampled_.size() * width));
-      sampled_.push_back(chunk.sequence);
-      if (adapted) sampled_adapters_.push_back(chunk.sequence->adapter.get());
+      const auto drafted = static_cast<size_t>(chunk.drafted);
+      const auto last = hidden.last((1 + drafted) * width);
+      std::copy(last.begin(), last.end(), picked_.begin() + static_cast<ptrdiff_t>(picked * width));
+      sampled_.push_back({chunk.sequence, picked, drafted});
+      picked += 1 + drafted;
+      drafted_tokens_.add(static_cast<double>(drafted));
+      if (adapted) sampled_adapters_.insert(sampled_adapters_.end(), 1 + drafted, chunk.sequence->adapter.get());
     }
   }
   sample();
@@ -374,22 +387,51 @@ void Core::sample() {
   if (sampled_.empty()) return;
   const auto width = static_cast<size_t>(runner_->hidden_size());
   const auto vocab = static_cast<size_t>(runner_->vocab_size());
-  const size_t rows = sampled_.size();
+  const size_t rows = sampled_.back().row + 1 + sampled_.back().drafted;
   const auto logits = std::span(logits_).first(rows * vocab);
   runner_->head(std::span<const float>(picked_).first(rows * width), static_cast<int64_t>(rows), logits, sampled_adapters_);
-  choices_.assign(rows, Choice{});
-  // A row's choice depends on its sequence alone, so it does not matter who makes it.
-  pool_.run(static_cast<int>(rows), [&](int row) {
-    const auto i = static_cast<size_t>(row);
-    choices_[i] = choose(*sampled_[i], logits.subspan(i * vocab, vocab), text_.eos_ids, token_bytes_.get());
-  });
-  for (size_t i = 0; i < rows; ++i) take_token(*sampled_[i], std::move(choices_[i]));
+  // First everybody's next token; then, of those whose draft came true, the one after it; and so on.
+  for (size_t depth = 0; !sampled_.empty(); ++depth) {
+    const size_t count = sampled_.size();
+    choices_.assign(count, Choice{});
+    // A row's choice depends on its sequence alone, so it does not matter who makes it.
+    const size_t parts = std::min(count, scratches_.size());
+    pool_.run(static_cast<int>(parts), [&](int item) {
+      const auto part = static_cast<size_t>(item);
+      for (size_t i = count * part / parts; i < count * (part + 1) / parts; ++i) {
+        choices_[i] = choose(*sampled_[i].sequence, logits.subspan((sampled_[i].row + depth) * vocab, vocab),
+                             text_.eos_ids, token_bytes_.get(), scratches_[part]);
+      }
+    });
+    size_t going_on = 0;
+    for (size_t i = 0; i < sampled_.size(); ++i) {
+      const int32_t chosen = choices_[i].id;
+      if (!take_token(*sampled_[i].sequence, std::move(choices_[i]))) continue;
+      if (accept(sampled_[i], depth, chosen)) sampled_[going_on++] = sampled_[i];
+    }
+    sampled_.resize(going_on);
+  }
 }
 
-void Core::take_token(Sequence& sequence, Choice choice) {
+bool Core::accept(const Sampled& sampled, size_t depth, int32_t chosen) {
+  Sequence& sequence = *sampled.sequence;
+  // What was found is judged also where it was not worth a row.
+  const auto ids = sequence.draft.ids();
+  const bool hit = depth < ids.size() && ids[depth] == chosen;
+  if (depth < ids.size()) sequence.draft.saw(hit);
+  if (hit && depth < sampled.drafted && (!sequence.request.budget || sequence.request.budget->debit(1))) {
+    scheduler_.accept(sequence);
+    accepted_tokens_.add(1);
+    return true;
+  }
+  scheduler_.settle(sequence);
+  return false;
+}
+
+bool Core::take_token(Sequence& sequence, Choice choice) {
   if (choice.error) {
     finish(sequence, FinishReason::kError, std::move(choice.error));
-    return;
+    return false;
   }
   Output& output = sequence.output;
   const SamplingParams& params = sequence.request.sampling;
@@ -401,7 +443,7 @@ void Core::take_token(Sequence& sequence, Choice choice) {
 
   if (!params.ignore_eos && is_eos(choice.id)) {
     finish(sequence, FinishReason::kStop);
-    return;
+    return false;
   }
   if (sequence.text && sequence.text->push(choice.id)) {
     finish(sequence, FinishReason::kStop);
@@ -412,7 +454,9 @@ void Core::take_token(Sequence& sequence, Choice choice) {
     finish(sequence, FinishReason::kLength);
   } else {
     say(sequence);
+    return true;
   }
+  return false;
 }
 
 void Core::say(Sequence& sequence) {

@@ -35,7 +35,7 @@ class Core {
                                               const Clock& clock, Metrics& metrics,
                                               std::unique_ptr<Adapters> adapters = nullptr);
   // Bytes of buffers that create() takes beside what the runner expects.
-  static uint64_t buffer_bytes(const EngineOptions& options, int64_t hidden, int64_t vocab);
+  static uint64_t buffer_bytes(const EngineOptions& options, int64_t hidden, int64_t vocab, int threads);
   // Most rows of a step, and most rows of logits made at once.
   static int64_t step_rows(const EngineOptions& options);
   static int64_t head_rows(const EngineOptions& options);
@@ -65,7 +65,8 @@ class Core {
   void take_logits(Sequence& sequence, const Chunk& chunk, std::span<const float> hidden);
   void take_scores(Sequence& sequence, const Chunk& chunk, std::span<const float> hidden);
   void sample();
-  void take_token(Sequence& sequence, Choice choice);
+  // True when the sequence goes on.
+  bool take_token(Sequence& sequence, Choice choice);
   void say(Sequence& sequence);
   void finish(Sequence& sequence, FinishReason reason, std::optional<Error> error = std::nullopt);
   const TokenBytes* token_bytes();
@@ -98,12 +99,19 @@ class Core {
   std::vector<int64_t> lengths_;
   std::vector<const model::Adapter*> row_adapters_, sampled_adapters_;  // empty: no row has one
   std::vector<float> hidden_, picked_, logits_;
-  std::vector<Sequence*> sampled_;
+  // Rows of logits of one sequence: of its last token, then of its drafts.
+  struct Sampled {
+    Sequence* sequence = nullptr;
+    size_t row = 0, drafted = 0;
+  };
+  bool accept(const Sampled& sampled, size_t depth, int32_t chosen);
+  std::vector<Sampled> sampled_;
   std::vector<Choice> choices_;
+  std::vector<ChooseScratch> scratches_;  // one a part of the choosing
   std::unique_ptr<TokenBytes> token_bytes_;
   ByteLease buffers_, scratch_;
 
-  Metric &prompt_tokens_, &generated_tokens_, &hit_tokens_, &steps_metric_, &preemptions_,
+  Metric &prompt_tokens_, &generated_tokens_, &drafted_tokens_, &accepted_tokens_, &hit_tokens_, &steps_metric_, &preemptions_,
       &running_metric_, &waiting_metric_, &pages_used_, &pages_metric_;
 };
 

@@ -21,6 +21,7 @@ struct World {
   EngineOptions options;
   int64_t pages = 0;
   static constexpr int64_t kContext = 400;
+  size_t memory = SIZE_MAX;  // of the fake model
   std::vector<Arrival> arrivals;
   std::vector<std::shared_ptr<Budget>> budgets;
 };
@@ -34,6 +35,9 @@ World make_world(uint64_t seed) {
   world.options.max_sequences = static_cast<int>(pick(1, 12));
   world.options.max_step_tokens = static_cast<int>(pick(1, 80));
   world.options.prefix_cache = pick(0, 3) > 0;
+  world.options.speculate = static_cast<Speculate>(pick(0, 2));
+  // Circles of greedy tokens make drafts right; sampling and a long memory make them wrong.
+  if (pick(0, 2) > 0) world.memory = static_cast<size_t>(pick(1, 3));
   world.pages = pick(13, 26);  // 13 pages hold one whole context
   for (int i = 0; i < 2; ++i) world.budgets.push_back(std::make_shared<Budget>(static_cast<uint64_t>(pick(0, 900))));
   const auto count = pick(1, 30);
@@ -73,7 +77,7 @@ World make_world(uint64_t seed) {
 }
 
 Trace run(const World& world, int threads) {
-  Bench bench(world.options, world.pages, World::kContext, {nullptr, {Bench::kEos}}, threads);
+  Bench bench(world.options, world.pages, World::kContext, {nullptr, {Bench::kEos}}, threads, 1 << 20, world.memory);
   Trace trace;
   std::map<RequestId, const Arrival*> by_id;
   int64_t work = 0;  // rows that would do if nothing were ever computed twice
@@ -118,11 +122,12 @@ Trace run(const World& world, int threads) {
   return trace;
 }
 
-Output run_alone(const Request& asked) {
+Output run_alone(const Request& asked, size_t memory) {
   EngineOptions options;
+  options.speculate = Speculate::kOff;
   options.max_sequences = 1;
   options.prefix_cache = false;
-  Bench bench(options, 13, World::kContext);
+  Bench bench(options, 13, World::kContext, {nullptr, {Bench::kEos}}, 1, 1 << 20, memory);
   Request request = asked;
   request.budget = nullptr;
   const auto id = bench.submit(request);
@@ -147,8 +152,13 @@ void check_world(uint64_t seed) {
   const World world = make_world(seed);
   const Trace trace = run(world, 1);
   if (::testing::Test::HasFailure()) return;
-  for (const auto& budget : world.budgets) EXPECT_LE(budget->spent(), budget->limit());
+  for (const auto& budget : world.budgets) {
+    EXPECT_LE(budget->spent(), budget->limit());
+    EXPECT_EQ(budget->spent() + budget->left(), budget->limit());
+  }
 
+  // A budget pays for the prompts that were begun and the tokens that came, and nothing else.
+  std::map<const Budget*, uint64_t> least, most;
   // Requests in the order of their ids.
   std::vector<const Arrival*> arrivals;
   for (int step = 0; step <= 60; ++step) {
@@ -159,8 +169,13 @@ void check_world(uint64_t seed) {
   RequestId id = 0;
   for (const Arrival* arrival : arrivals) {
     const Output& output = trace.outputs.at(++id);
-    const Output alone = run_alone(arrival->request);
+    const Output alone = run_alone(arrival->request, world.memory);
     EXPECT_EQ(output.prompt_ids, arrival->request.prompt_ids);
+    if (arrival->request.budget) {
+      const Budget* budget = arrival->request.budget.get();
+      least[budget] += output.ids.size() + (output.first_step > 0 ? output.prompt_ids.size() : 0);
+      most[budget] += output.ids.size() + output.prompt_ids.size();  // admitted and preempted before a row
+    }
     if (output.finish == FinishReason::kCancelled) {
       EXPECT_TRUE(output.error);
       EXPECT_TRUE(arrival->cancel_step >= 0 || arrival->request.budget);
@@ -174,8 +189,12 @@ void check_world(uint64_t seed) {
     EXPECT_EQ(output.logprobs.size(), alone.logprobs.size());
     if (arrival->request.kind == Request::Kind::kGenerate && arrival->request.sampling.greedy) {
       EXPECT_EQ(output.ids, greedy_alone(arrival->request.prompt_ids, arrival->request.sampling.max_tokens,
-                                         arrival->request.sampling.ignore_eos, World::kContext));
+                                         arrival->request.sampling.ignore_eos, World::kContext, world.memory));
     }
+  }
+  for (const auto& budget : world.budgets) {
+    EXPECT_GE(budget->spent(), least[budget.get()]);
+    EXPECT_LE(budget->spent(), most[budget.get()]);
   }
 }
 
@@ -196,17 +215,21 @@ TEST(CoreProperties, SameSubmissionsGiveTheSameSteps) {
 
 TEST(CoreProperties, WorldsAreNotTrivial) {
   // The property tests above mean something only if preemption, hits and cut budgets do happen.
-  double preemptions = 0, hits = 0, cut = 0;
+  double preemptions = 0, hits = 0, cut = 0, drafted = 0, accepted = 0;
   for (uint64_t seed = 0; seed < 60; ++seed) {
     const World world = make_world(seed);
-    Bench bench(world.options, world.pages, World::kContext);
+    Bench bench(world.options, world.pages, World::kContext, {nullptr, {Bench::kEos}}, 1, 1 << 20, world.memory);
     for (const Arrival& arrival : world.arrivals) bench.submit(arrival.request);
     for (const auto& [id, output] : bench.finish_all()) {
       if (output.error && output.error->code == ErrorCode::kExhausted) ++cut;
     }
     preemptions += bench.metrics.get(metric::kPreemptions).value();
     hits += bench.metrics.get(metric::kPrefixHitTokens).value();
+    drafted += bench.metrics.get(metric::kDraftedTokens).value();
+    accepted += bench.metrics.get(metric::kAcceptedTokens).value();
   }
+  EXPECT_GT(accepted, 1000);
+  EXPECT_GT(drafted - accepted, 500);
   EXPECT_GT(preemptions, 20);
   EXPECT_GT(hits, 1000);
   EXPECT_GT(cut, 20);

@@ -10,6 +10,7 @@ EngineOptions options(int sequences, int tokens, bool prefix = true) {
   o.max_sequences = sequences;
   o.max_step_tokens = tokens;
   o.prefix_cache = prefix;
+  o.speculate = Speculate::kOff;  // these tests count steps and rows
   return o;
 }
 
@@ -27,6 +28,80 @@ TEST(Core, GeneratesWhatTheModelSays) {
   EXPECT_EQ(output.first_step, 1U);
   EXPECT_EQ(output.last_step, 4U + 39U);  // 50 tokens in chunks of 16, then a token a step
   EXPECT_EQ(bench.core->blocks().held(), 0);
+}
+
+// A greedy sequence that runs in circles: the same tokens in far fewer steps.
+TEST(Core, SpeculationGivesTheSameTokensInFewerSteps) {
+  constexpr size_t kMemory = 1;
+  const auto prompt = prompt_of(50, 1);
+  const auto want = greedy_alone(prompt, 200, true, 4096, kMemory);
+  for (const Speculate speculate : {Speculate::kOff, Speculate::kOn, Speculate::kAuto}) {
+    EngineOptions o = options(4, 64);
+    o.speculate = speculate;
+    Bench bench(o, 64, 4096, {nullptr, {Bench::kEos}}, 1, 1 << 20, kMemory);
+    const auto id = bench.submit(generate(prompt, 200));
+    const auto outputs = bench.finish_all();
+    EXPECT_EQ(outputs.at(id).ids, want);
+    const double drafted = bench.metrics.get(metric::kDraftedTokens).value();
+    const double accepted = bench.metrics.get(metric::kAcceptedTokens).value();
+    EXPECT_EQ(static_cast<double>(outputs.at(id).last_step) + accepted, 200) << "a token a step, and the drafts that came true";
+    if (speculate == Speculate::kOff) {
+      EXPECT_EQ(drafted, 0);
+    } else {
+      EXPECT_GT(accepted, 140);
+      EXPECT_GE(drafted, accepted);
+    }
+    EXPECT_EQ(bench.core->blocks().held(), 0);
+  }
+}
+
+TEST(Core, DraftsNeverPassABudgetMaxTokensOrTheContext) {
+  constexpr size_t kMemory = 1;
+  const auto prompt = prompt_of(40, 1);
+  const auto want = greedy_alone(prompt, 200, true, 4096, kMemory);
+  for (int tokens = 1; tokens < 90; ++tokens) {
+    const auto first = [&](size_t count) { return std::vector<int32_t>(want.begin(), want.begin() + static_cast<ptrdiff_t>(count)); };
+    EngineOptions o = options(4, 64);
+    o.speculate = Speculate::kOn;
+    Bench bench(o, 64, 40 + 90, {nullptr, {Bench::kEos}}, 1, 1 << 20, kMemory);
+    auto with_budget = generate(prompt, 200);
+    with_budget.budget = std::make_shared<Budget>(static_cast<uint64_t>(40 + tokens));
+    const auto a = bench.submit(with_budget), b = bench.submit(generate(prompt, tokens)), c = bench.submit(generate(prompt, 200));
+    const auto outputs = bench.finish_all();
+    EXPECT_EQ(outputs.at(a).ids, first(static_cast<size_t>(tokens)));
+    EXPECT_EQ(outputs.at(a).finish, FinishReason::kCancelled);
+    EXPECT_EQ(with_budget.budget->left(), 0U);
+    EXPECT_EQ(with_budget.budget->spent(), static_cast<uint64_t>(40 + tokens));
+    EXPECT_EQ(outputs.at(b).ids, first(static_cast<size_t>(tokens)));
+    EXPECT_EQ(outputs.at(b).finish, FinishReason::kLength);
+    EXPECT_EQ(outputs.at(c).ids, first(90));
+    EXPECT_GT(bench.metrics.get(metric::kDraftedTokens).value(), tokens > 30 ? 20 : -1);
+  }
+}
+
+TEST(Core, DraftsTakeNoPageFromAnybody) {
+  constexpr size_t kMemory = 1;
+  // Both fit exactly; a page taken for drafts and kept would preempt one of them.
+  EngineOptions o = options(2, 64, false);
+  o.speculate = Speculate::kOn;
+  Bench bench(o, 8, 4096, {nullptr, {Bench::kEos}}, 1, 1 << 20, kMemory);
+  const auto a = bench.submit(generate(prompt_of(28, 1), 100)), b = bench.submit(generate(prompt_of(28, 2), 100));
+  const auto outputs = bench.finish_all();
+  EXPECT_EQ(outputs.at(a).ids, greedy_alone(prompt_of(28, 1), 100, true, 4096, kMemory));
+  EXPECT_EQ(outputs.at(b).ids, greedy_alone(prompt_of(28, 2), 100, true, 4096, kMemory));
+  EXPECT_EQ(bench.metrics.get(metric::kPreemptions).value(), 0);
+  EXPECT_GT(bench.metrics.get(metric::kAcceptedTokens).value(), 100);
+}
+
+TEST(Core, WideBatchesDraftNothing) {
+  EngineOptions o = options(40, 512);
+  o.speculate = Speculate::kAuto;
+  Bench bench(o, 300, 4096, {nullptr, {Bench::kEos}}, 1, 1 << 20, 1);
+  for (uint64_t i = 0; i < 20; ++i) bench.submit(generate(prompt_of(8, i), 150));
+  for (int i = 0; i < 140; ++i) bench.core->step();
+  EXPECT_EQ(bench.core->running(), 20U);
+  EXPECT_EQ(bench.metrics.get(metric::kDraftedTokens).value(), 0);
+  bench.finish_all();
 }
 
 TEST(Core, StopsAtEndOfSequenceUnlessToldNotTo) {
@@ -308,7 +383,7 @@ TEST(Core, LogitsAndScoresAreThoseOfEveryPosition) {
       }
       EXPECT_GT(bench.ledger.used(), all.size() * sizeof(float));
     }
-    EXPECT_LT(bench.ledger.used(), all.size() * sizeof(float) + Core::buffer_bytes(options(2, chunk), 3, 61));
+    EXPECT_LT(bench.ledger.used(), all.size() * sizeof(float) + Core::buffer_bytes(options(2, chunk), 3, 61, 1));
   }
 }
 

@@ -14,9 +14,9 @@ namespace colony::engine {
 struct Bench {
   explicit Bench(const EngineOptions& options, int64_t pages, int64_t context = 4096,
                  CoreText text = {nullptr, {kEos}}, int threads = 1,
-                 uint64_t ceiling = 1 << 20)
+                 uint64_t ceiling = 1 << 20, size_t memory = SIZE_MAX)
       : ledger(ceiling), pool(threads) {
-    auto fake = std::make_unique<FakeRunner>(pages, context);
+    auto fake = std::make_unique<FakeRunner>(pages, context, memory);
     runner = fake.get();
     auto made = Core::create(options, std::move(fake), std::move(text), ledger, pool, clock, metrics);
     CHECK(made.has_value(), made ? "" : made.error().message);
@@ -66,11 +66,11 @@ inline std::vector<int32_t> prompt_of(int64_t size, uint64_t seed) {
 
 // Greedy continuation by the fake model's definition alone: no engine.
 inline std::vector<int32_t> greedy_alone(std::vector<int32_t> tokens, int max_tokens, bool ignore_eos,
-                                         int64_t context) {
+                                         int64_t context, size_t memory = SIZE_MAX) {
   std::vector<int32_t> ids;
   std::vector<float> hidden(FakeRunner::kHidden), logits(FakeRunner::kVocab);
   while (static_cast<int>(ids.size()) < max_tokens && static_cast<int64_t>(tokens.size()) < context) {
-    FakeRunner::hidden_of(tokens, hidden);
+    FakeRunner::hidden_of(std::span(tokens).last(std::min(memory, tokens.size())), hidden);
     FakeRunner::logits_of(hidden, logits);
     const auto best = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
     ids.push_back(best);

@@ -49,8 +49,8 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Snapshot> s
   const auto& transformer = snapshot->model;
   const model::ModelConfig& config = transformer->config();
   const uint64_t scratch = scratch_estimate(config, Core::step_rows(options), Core::head_rows(options));
-  const uint64_t buffers = Core::buffer_bytes(options, config.hidden_size, config.vocab_size);
-  const auto type = transformer->default_kv_type();
+  const uint64_t buffers = Core::buffer_bytes(options, config.hidden_size, config.vocab_size, pool.threads());
+  const auto type = options.kv.value_or(transformer->default_kv_type());
   ASSIGN_OR_RETURN(const int64_t pages, pages_to_take(config, type, options, scratch + buffers, ledger));
   ASSIGN_OR_RETURN(auto kv, model::KvCache::create(config, type, pages, ledger));
   // With "dynamic" rope a key depends on how long its prompt is: no page fits two prompts.
@@ -76,6 +76,7 @@ void Engine::on_text(OnText callback) { state_->core->on_text(std::move(callback
 std::vector<Output> Engine::step() { return state_->core->step(); }
 void Engine::set_background(Background* background) { state_->core->set_background(background); }
 Adapters& Engine::adapters() { return *state_->core->adapters(); }
+std::string Engine::problem() const { return state_->core->blocks().problem(); }
 const Snapshot& Engine::snapshot() const { return *state_->snapshot; }
 
 }  // namespace colony::engine

@@ -9,6 +9,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/result.h"
+#include "engine/draft.h"
 #include "engine/request.h"
 #include "engine/snapshot.h"
 
@@ -28,6 +30,10 @@ struct EngineOptions {
   int64_t kv_pages = 0;            // 0: as many as max_sequences full contexts need, or what the
                                    // ledger has left, whichever is less
   bool prefix_cache = true;
+  // Keys and values in this type; none: what the model takes (default_kv_type()).
+  std::optional<tensor::KvType> kv = std::nullopt;
+  // Tokens do not depend on it, the number of steps does.
+  Speculate speculate = Speculate::kAuto;
 };
 
 // Work that fills the time foreground requests leave: the trainer's slices, evaluation.
@@ -73,6 +79,8 @@ class Engine {
   const Snapshot& snapshot() const;
   // PEFT adapters over the model, added and removed while requests run. Threads: the owner.
   Adapters& adapters();
+  // For tests: walks the book of key/value pages; "" or what is wrong with it.
+  std::string problem() const;
 
  private:
   Engine();

@@ -50,7 +50,8 @@ std::vector<Case> make_cases(int64_t vocab, size_t count, bool logits, int long_
   for (size_t i = 0; i < count; ++i) {
     Case c;
     if (i % 3 == 0) c.prompt = shared;
-    const auto own = random_ids(1 + rng.below(90));
+    auto own = random_ids(1 + rng.below(90));
+    if (i % 4 == 1) own.insert(own.end(), own.begin(), own.end());  // something to look up
     c.prompt.insert(c.prompt.end(), own.begin(), own.end());
     c.max_tokens = static_cast<int>(4 + rng.below(26));
     if (i < 2) c.max_tokens = long_tokens;  // these outgrow the pages they were admitted with
@@ -111,12 +112,14 @@ std::vector<Output> run(Engine& engine, const std::vector<Case>& cases) {
   return outputs;
 }
 
-EngineOptions options(int sequences, int tokens, bool prefix, int64_t pages = 0) {
+EngineOptions options(int sequences, int tokens, bool prefix, int64_t pages = 0,
+                      Speculate speculate = Speculate::kOff) {
   EngineOptions o;
   o.max_sequences = sequences;
   o.max_step_tokens = tokens;
   o.prefix_cache = prefix;
   o.kv_pages = pages;
+  o.speculate = speculate;
   return o;
 }
 
@@ -193,8 +196,21 @@ void check_rows_are_their_own(const std::filesystem::path& path, const std::stri
       expect_same(again, alone, with("prefix hits"));
     }
     {
+      // Every draft, right or wrong, in a wide batch and a narrow one; with the prefix tree.
+      const double accepted = rig.metrics().get(metric::kAcceptedTokens).value();
+      const double drafted = rig.metrics().get(metric::kDraftedTokens).value();
+      for (const int sequences : {16, 3, 1}) {
+        auto engine = rig.engine(options(sequences, 100, true, 200, sequences == 3 ? Speculate::kAuto : Speculate::kOn));
+        run(*engine, cases);
+        expect_same(run(*engine, cases), alone, with("speculation"));
+      }
+      const double came_true = rig.metrics().get(metric::kAcceptedTokens).value() - accepted;
+      EXPECT_GT(came_true, 20);
+      EXPECT_GT(rig.metrics().get(metric::kDraftedTokens).value() - drafted, came_true);
+    }
+    {
       const double before = rig.metrics().get(metric::kPreemptions).value();
-      auto engine = rig.engine(options(16, 64, threads == 2, few_pages));
+      auto engine = rig.engine(options(16, 64, threads == 2, few_pages, threads == 1 ? Speculate::kOff : Speculate::kOn));
       expect_same(run(*engine, cases), alone, with("few pages"));
       EXPECT_GT(rig.metrics().get(metric::kPreemptions).value(), before);
     }
@@ -260,7 +276,7 @@ class Words final : public text::Acceptor {
 
 // The tiny checkpoint with the small tokenizer beside it.
 struct TextRig {
-  TextRig() {
+  explicit TextRig(Speculate speculate = Speculate::kAuto) {
     TinyShape shape;
     write_tiny_checkpoint(folder.path(), shape, 9);
     rig = std::make_unique<Rig>(folder.path(), "f32", 2);
@@ -268,7 +284,7 @@ struct TextRig {
     with_text->text.tokenizer = small_tokenizer({"re", "red", "gr", "gre", "bl", "blu", "blue", "no"});
     with_text->eos_ids = {0};
     snapshot = with_text;
-    auto made = Engine::create(snapshot, options(16, 64, true, 100), rig->ledger(), pool, clock, rig->metrics());
+    auto made = Engine::create(snapshot, options(16, 64, true, 100, speculate), rig->ledger(), pool, clock, rig->metrics());
     CHECK(made.has_value(), made ? "" : made.error().message);
     engine = std::move(*made);
   }
@@ -318,6 +334,38 @@ TEST(EngineText, ConstraintGivesOneOfTheWordsAndStops) {
     EXPECT_NE(std::find(words.begin(), words.end(), text), words.end()) << text;
   }
   EXPECT_GT(seen.size(), 2U);
+}
+
+// Stop strings, constraints, penalties, log-probabilities, sampling, end of sequence: drafts change nothing.
+TEST(EngineText, SpeculationChangesNoText) {
+  TextRig plain(Speculate::kOff), drafting(Speculate::kOn);
+  const auto constraint = std::make_shared<Words>(std::vector<std::string>{"red red red blue", "red red red green", "no no no no"});
+  size_t stopped = 0;
+  for (int i = 0; i < 120; ++i) {
+    Request request = ask(i % 3 == 0 ? "red red red blue, red red red blue. " : "ab ab ab ab ab ", 60);
+    if (i % 4 == 0) request.constraint = constraint;
+    request.sampling.greedy = i % 2 == 0;
+    request.sampling.temperature = 0.5 + 0.02 * i;
+    request.sampling.repetition_penalty = i % 5 == 0 ? 1.3 : 1.0;
+    request.sampling.logprobs = i % 3 - 1;
+    request.sampling.seed = static_cast<uint64_t>(i);
+    request.sampling.ignore_eos = i % 7 == 0;
+    if (i % 6 == 5) request.sampling.stop = {"a", "re", "q"};
+    const Output a = plain.run(request), b = drafting.run(request);
+    SCOPED_TRACE(fmt::format("request {}", i));
+    EXPECT_EQ(a.ids, b.ids);
+    EXPECT_EQ(a.text, b.text);
+    EXPECT_EQ(a.finish, b.finish);
+    ASSERT_EQ(a.logprobs.size(), b.logprobs.size());
+    for (size_t k = 0; k < a.logprobs.size(); ++k) {
+      EXPECT_EQ(a.logprobs[k].logprob, b.logprobs[k].logprob);
+      EXPECT_EQ(a.logprobs[k].top, b.logprobs[k].top);
+    }
+    stopped += a.finish == FinishReason::kStop ? 1 : 0;
+  }
+  EXPECT_GT(stopped, 20U);
+  EXPECT_GT(drafting.rig->metrics().get(metric::kAcceptedTokens).value(), 200);
+  EXPECT_EQ(plain.rig->metrics().get(metric::kDraftedTokens).value(), 0);
 }
 
 TEST(EngineText, GreedyUnderAConstraintTakesTheBestThatFits) {

@@ -2,8 +2,10 @@
 //
 // A row's logits are a hash of its sequence's tokens so far, read back through the row's pages: a
 // page lost, shared wrongly or written twice changes the tokens. Reads of slots never written for
-// this position are counted in bad_reads().
+// this position are counted in bad_reads(). With a short `memory` only the last tokens count, so that
+// greedy tokens soon run in circles and look-ups come true.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -18,8 +20,8 @@ class FakeRunner final : public Runner {
  public:
   static constexpr int64_t kVocab = 61, kHidden = 3;
 
-  FakeRunner(int64_t pages, int64_t context)
-      : context_(context), slots_(static_cast<size_t>(pages * tensor::kPageTokens)), pages_(pages) {}
+  FakeRunner(int64_t pages, int64_t context, size_t memory = SIZE_MAX)
+      : context_(context), memory_(memory), slots_(static_cast<size_t>(pages * tensor::kPageTokens)), pages_(pages) {}
 
   int64_t vocab_size() const override { return kVocab; }
   int64_t hidden_size() const override { return kHidden; }
@@ -40,7 +42,7 @@ class FakeRunner final : public Runner {
         if (read.position != p) ++bad_reads_;
         tokens.push_back(read.token);
       }
-      hidden_of(tokens, hidden.subspan(i * kHidden, kHidden));
+      hidden_of(std::span(tokens).last(std::min(memory_, tokens.size())), hidden.subspan(i * kHidden, kHidden));
     }
     rows_ += static_cast<int64_t>(rows.ids.size());
   }
@@ -79,6 +81,7 @@ class FakeRunner final : public Runner {
   }
 
   const int64_t context_;
+  const size_t memory_;
   std::vector<Slot> slots_;
   const int64_t pages_;
   int64_t bad_reads_ = 0, rows_ = 0;

@@ -202,13 +202,45 @@ bool Scheduler::grow(Sequence& sequence, Plan& plan) {
   return true;
 }
 
+// Drafts take what is there and nothing from anybody: no preemption, no budget until they come true.
+void Scheduler::add_drafts(Plan& plan, int64_t& left) {
+  const auto decoding = static_cast<int64_t>(plan.chunks.size());
+  if (options_.speculate == Speculate::kOff || decoding == 0) return;
+  const bool always = options_.speculate == Speculate::kOn;
+  const int64_t most = always ? std::max<int64_t>(1, kDraftRows / decoding) : kDraftRows / decoding;
+  if (most == 0) return;
+  int64_t rows = std::min(left, kDraftRows);
+  for (Chunk& chunk : plan.chunks) {
+    Sequence& sequence = *chunk.sequence;
+    if (sequence.request.kind != Request::Kind::kGenerate) continue;
+    sequence.draft.look_up(sequence.tokens, std::min(most, sequence.tokens_max - sequence.goal - 1));
+    const auto found = static_cast<int64_t>(sequence.draft.ids().size());
+    int64_t count = std::min(rows, always ? found : sequence.draft.worth(decoding));
+    if (sequence.request.budget && count > 0) {
+      count = static_cast<int64_t>(std::min(static_cast<uint64_t>(count), sequence.request.budget->left()));
+    }
+    while (static_cast<int64_t>(sequence.pages.size()) < pages_for(sequence.goal + count)) {
+      const auto page = pool_.allocate();
+      if (!page) break;
+      sequence.pages.push_back(*page);
+    }
+    count = std::min(count, static_cast<int64_t>(sequence.pages.size()) * tensor::kPageTokens - sequence.goal);
+    chunk.drafted = count;
+    chunk.count += count;
+    plan.rows += count;
+    left -= count;
+    rows -= count;
+  }
+}
+
 void Scheduler::plan(Plan& plan) {
   plan.clear();
   admit(plan);
   int64_t left = options_.max_step_tokens;
 
   const auto take = [&](Sequence& sequence, int64_t count) {
-    plan.chunks.push_back({&sequence, sequence.computed, count, count == sequence.remaining()});
+    plan.chunks.push_back({&sequence, sequence.computed, count, 0, count == sequence.remaining()});
+    sequence.draft.clear();
     plan.rows += count;
     left -= count;
   };
@@ -236,6 +268,7 @@ void Scheduler::plan(Plan& plan) {
     take(sequence, 1);
     ++i;
   }
+  add_drafts(plan, left);
   for (size_t i = 0; i < running_.size() && left > 0;) {
     Sequence& sequence = *running_[i];
     if (sequence.remaining() > 1) {
@@ -250,11 +283,26 @@ void Scheduler::plan(Plan& plan) {
   }
 }
 
+void Scheduler::accept(Sequence& sequence) {
+  CHECK(sequence.remaining() == 1 && sequence.goal <= static_cast<int64_t>(sequence.pages.size()) * tensor::kPageTokens,
+        "a draft's row was computed");
+  commit({&sequence, sequence.computed, 1, 0, true});
+}
+
+void Scheduler::settle(Sequence& sequence) {
+  // Those were taken for drafts, are nobody else's and not in the tree.
+  const auto needed = static_cast<size_t>(pages_for(sequence.goal));
+  while (sequence.pages.size() > needed) {
+    pool_.release(sequence.pages.back());
+    sequence.pages.pop_back();
+  }
+}
+
 void Scheduler::commit(const Chunk& chunk) {
   Sequence& sequence = *chunk.sequence;
   CHECK(chunk.from == sequence.computed, "rows are computed in order");
   const auto first_full = sequence.computed / tensor::kPageTokens;
-  sequence.computed += chunk.count;
+  sequence.computed += chunk.count - chunk.drafted;
   if (!sequence.share || sequence.alone) return;
   for (auto i = first_full; i < sequence.computed / tensor::kPageTokens; ++i) {
     auto& page = sequence.pages[static_cast<size_t>(i)];

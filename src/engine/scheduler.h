@@ -1,4 +1,5 @@
-// Which rows the next step has: decode rows first, then chunks of prefill, under a token budget.
+// Which rows the next step has: decode rows first, then drafts beside them where speculation pays,
+// then chunks of prefill, under a token budget.
 //
 // Order everywhere: foreground before background, then by submission. The first in that order always
 // gets on: when pages run out the last one gives up its pages and is computed again later; a
@@ -14,6 +15,7 @@
 
 #include "engine/adapters.h"
 #include "engine/block_pool.h"
+#include "engine/draft.h"
 #include "engine/sequence.h"
 
 namespace colony::engine {
@@ -21,12 +23,14 @@ namespace colony::engine {
 struct SchedulerOptions {
   int max_sequences = 16;
   int max_step_tokens = 512;  // >= max_sequences
+  Speculate speculate = Speculate::kOff;
 };
 
-// Rows of one sequence in one step: positions [from, from + count).
+// Rows of one sequence in one step: positions [from, from + count). The last `drafted` of them are of
+// tokens that are only guessed (Sequence::draft).
 struct Chunk {
   Sequence* sequence = nullptr;
-  int64_t from = 0, count = 0;
+  int64_t from = 0, count = 0, drafted = 0;
   bool last = false;  // reaches the goal: a token is sampled, or the result is whole
 };
 
@@ -51,8 +55,12 @@ class Scheduler {
 
   // Decides the next step, takes pages and debits budgets for it.
   void plan(Plan& plan);
-  // The rows of `chunk` were computed.
+  // The rows of `chunk` were computed. Those of drafts count only once accept() says so.
   void commit(const Chunk& chunk);
+  // The next drafted row's token came true: it is the last of `tokens`.
+  void accept(Sequence& sequence);
+  // No more drafted rows count: gives back pages that held only them.
+  void settle(Sequence& sequence);
 
   size_t running() const { return running_.size(); }
   size_t waiting() const { return foreground_.size() + background_.size(); }
@@ -65,6 +73,7 @@ class Scheduler {
   void preempt(Sequence& sequence, Plan& plan);
   void give_back_pages(Sequence& sequence);
   bool grow(Sequence& sequence, Plan& plan);
+  void add_drafts(Plan& plan, int64_t& left);
   bool pay_sample(Sequence& sequence);
   std::deque<Sequence*>& queue_of(const Sequence& sequence) {
     return sequence.foreground() ? foreground_ : background_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/byte_ledger.h"
+#include "engine/draft.h"
 #include "engine/request.h"
 #include "engine/text_out.h"
 #include "model/lora.h"
@@ -33,6 +34,8 @@ struct Sequence {
   int passed_over = 0;          // times others went first because its adapter found no room
   bool share = false;           // takes part in prefix sharing
   bool alone = false;           // meets a page that another computes: publishes no further
+  int64_t tokens_max = 0;       // kGenerate: `tokens` never grow beyond this
+  Draft draft;                  // kGenerate: what may follow `tokens`
   bool prompt_paid = false;     // the prompt's tokens were taken from the budget
   bool admitted_once = false;
   int64_t prefix_hit_tokens = 0;

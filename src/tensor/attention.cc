@@ -1,6 +1,8 @@
 #include "tensor/attention.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "tensor/kernels.h"
@@ -10,13 +12,41 @@ namespace colony::tensor {
 namespace {
 
 int padded_dim(int head_dim) { return (head_dim + 15) / 16 * 16; }
-uint64_t element_bytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
-// Bytes of K, and of V, of one kv head inside one page.
-uint64_t head_bytes(KvType type, int head_dim) {
+uint64_t element_bytes(KvType type) { return type == KvType::kF32 ? 4 : type == KvType::kBf16 ? 2 : 1; }
+// Bytes of K, and of V, of one kv head inside one page, without its scales.
+uint64_t number_bytes(KvType type, int head_dim) {
   return static_cast<uint64_t>(padded_dim(head_dim)) * kPageTokens * element_bytes(type);
+}
+uint64_t head_bytes(KvType type, int head_dim) {
+  return number_bytes(type, head_dim) + (type == KvType::kInt8 ? kPageTokens * sizeof(float) : 0);
+}
+
+// x [dim] -> whole numbers at out[i * stride]; returns their scale, NaN when a number is none or infinite.
+float store_int8(const float* x, int dim, int8_t* out, int64_t stride) {
+  float most = 0, finite = 0;
+  for (int d = 0; d < dim; ++d) {
+    most = std::max(most, std::fabs(x[d]));
+    finite += x[d] * 0.0F;
+  }
+  const bool sound = finite == 0.0F;
+  const float inverse = sound && most > 0 ? 127.0F / most : 0.0F;
+  const bool usable = inverse > 0 && inverse < 3e38F;  // a tiny greatest number counts as zero
+  for (int d = 0; d < dim; ++d) {
+    out[d * stride] = usable ? static_cast<int8_t>(std::lrint(x[d] * inverse)) : int8_t{0};
+  }
+  return !sound ? std::numeric_limits<float>::quiet_NaN() : usable ? most / 127.0F : 0.0F;
 }
 
 }  // namespace
+
+std::string_view kv_type_name(KvType type) {
+  switch (type) {
+    case KvType::kF32: return "f32";
+    case KvType::kBf16: return "bf16";
+    case KvType::kInt8: return "int8";
+  }
+  return "f32";
+}
 
 uint64_t kv_page_bytes(KvType type, int kv_heads, int head_dim) {
   return 2 * static_cast<uint64_t>(kv_heads) * head_bytes(type, head_dim);
@@ -35,6 +65,14 @@ void kv_store(const KvView& kv, std::span<const AttentionRow> rows, const float*
       std::byte* values = keys + half;
       const float* from_k = k + static_cast<int64_t>(r) * row_stride + head * dim;
       const float* from_v = v + static_cast<int64_t>(r) * row_stride + head * dim;
+      if (kv.type == KvType::kInt8) {
+        const uint64_t numbers = number_bytes(kv.type, dim);
+        reinterpret_cast<float*>(keys + numbers)[slot] =
+            store_int8(from_k, dim, reinterpret_cast<int8_t*>(keys) + slot, kPageTokens);
+        reinterpret_cast<float*>(values + numbers)[slot] =
+            store_int8(from_v, dim, reinterpret_cast<int8_t*>(values) + slot * padded, 1);
+        continue;
+      }
       for (int d = 0; d < dim; ++d) {
         if (kv.type == KvType::kF32) {
           reinterpret_cast<float*>(keys)[d * kPageTokens + slot] = from_k[d];

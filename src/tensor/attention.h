@@ -9,6 +9,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "tensor/thread_pool.h"
 
@@ -16,11 +17,15 @@ namespace colony::tensor {
 
 inline constexpr int kPageTokens = 32;
 
-enum class KvType : uint8_t { kF32, kBf16 };
+// kInt8: whole numbers -127…127 times a scale (f32) of each token's key, and value, of each head:
+// its greatest absolute number / 127. A token's bits depend on its own numbers only.
+enum class KvType : uint8_t { kF32, kBf16, kInt8 };
+std::string_view kv_type_name(KvType type);  // "f32", "bf16", "int8"
 
 // One layer's view of the cache. A page of one layer is, for each kv head, K transposed
-// [Dp, kPageTokens] and then, for each kv head, V [kPageTokens, Dp], in KvType; Dp is D rounded up
-// to a multiple of 16. Page i of this layer starts at base + i * page_stride bytes.
+// [Dp, kPageTokens] and then, for each kv head, V [kPageTokens, Dp], in KvType; in int8 each K and V
+// is followed by its tokens' scales [kPageTokens]. Dp is D rounded up to a multiple of 16. Page i of
+// this layer starts at base + i * page_stride bytes.
 struct KvView {
   std::byte* base = nullptr;
   uint64_t page_stride = 0;  // bytes from a page to the next
@@ -28,7 +33,7 @@ struct KvView {
   int kv_heads = 0;  // G
   int head_dim = 0;  // D
 };
-// Bytes of one layer's page: 2 * G * kPageTokens * Dp * size of an element.
+// Bytes of one layer's page: 2 * G * kPageTokens * (Dp * size of an element, + 4 in int8).
 uint64_t kv_page_bytes(KvType type, int kv_heads, int head_dim);
 
 // One row (token) of a step: where it stands, and its sequence's pages. Page t of `pages` holds

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "base/rng.h"
@@ -60,8 +61,14 @@ struct Sequence {
   }
   std::vector<double> twin(int64_t window, double cap) const {
     std::vector<double> out(static_cast<size_t>(tokens * heads * dim));
-    const auto seen = [&](float x) {
-      return static_cast<double>(type == KvType::kBf16 ? from_bf16(to_bf16(x)) : x);
+    // What the cache keeps of x[i] of a head.
+    const auto seen = [&](const std::vector<float>& x, int64_t token, int head, int i) {
+      const float* one = x.data() + (token * kv_heads + head) * dim;
+      if (type == KvType::kF32) return static_cast<double>(one[i]);
+      if (type == KvType::kBf16) return static_cast<double>(from_bf16(to_bf16(one[i])));
+      float most = 0;
+      for (int d = 0; d < dim; ++d) most = std::max(most, std::abs(one[d]));
+      return std::nearbyint(static_cast<double>(one[i] * (127.0f / most))) * static_cast<double>(most / 127.0f);
     };
     for (int64_t t = 0; t < tokens; ++t) {
       for (int h = 0; h < heads; ++h) {
@@ -73,7 +80,7 @@ struct Sequence {
           double dot = 0;
           for (int d = 0; d < dim; ++d) {
             dot += static_cast<double>(q[static_cast<size_t>((t * heads + h) * dim + d)]) *
-                   seen(k[static_cast<size_t>((j * kv_heads + g) * dim + d)]);
+                   seen(k, j, g, d);
           }
           dot /= std::sqrt(static_cast<double>(dim));
           if (cap > 0) dot = cap * std::tanh(dot / cap);
@@ -85,7 +92,7 @@ struct Sequence {
           for (int d = 0; d < dim; ++d) {
             out[static_cast<size_t>((t * heads + h) * dim + d)] +=
                 s[static_cast<size_t>(j - first)] / total *
-                seen(v[static_cast<size_t>((j * kv_heads + g) * dim + d)]);
+                seen(v, j, g, d);
           }
         }
       }
@@ -96,7 +103,7 @@ struct Sequence {
 
 TEST(Attention, AgreesWithItsDoubleTwin) {
   ThreadPool pool(2);
-  for (const KvType type : {KvType::kF32, KvType::kBf16}) {
+  for (const KvType type : {KvType::kF32, KvType::kBf16, KvType::kInt8}) {
     for (const auto& [h, g, d, t] : {std::array<int, 4>{9, 3, 64, 100}, {4, 4, 16, 33}, {5, 1, 20, 70},
                                      {2, 1, 128, 65}, {1, 1, 7, 1}}) {
       for (const int64_t window : {0, 8, 40}) {
@@ -108,6 +115,33 @@ TEST(Attention, AgreesWithItsDoubleTwin) {
   }
 }
 
+TEST(Attention, Int8PagesAreHalfOfBf16AndAStep) {
+  EXPECT_EQ(kv_page_bytes(KvType::kBf16, 3, 64), 2U * 3 * 32 * 64 * 2);
+  EXPECT_EQ(kv_page_bytes(KvType::kInt8, 3, 64), 2U * 3 * 32 * (64 + 4));
+  // Between whole numbers there is half a step of the greatest one.
+  ThreadPool pool(2);
+  Sequence exact(9, 3, 64, 90, KvType::kF32), rough(9, 3, 64, 90, KvType::kInt8);
+  const auto want = exact.run(0, 90, pool), got = rough.run(0, 90, pool);
+  double error = 0, size = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    error += std::pow(static_cast<double>(got[i] - want[i]), 2);
+    size += std::pow(static_cast<double>(want[i]), 2);
+  }
+  EXPECT_GT(error, 0);
+  EXPECT_LT(std::sqrt(error / size), 0.02);
+}
+
+TEST(Attention, Int8KeepsZerosAndPassesOnWhatIsNoNumber) {
+  ThreadPool pool(1);
+  Sequence s(2, 1, 16, 3, KvType::kInt8);
+  for (int d = 0; d < 16; ++d) s.k[static_cast<size_t>(d)] = s.v[static_cast<size_t>(d)] = d == 3 ? 1e-42f : 0.0f;
+  const auto first = s.run(0, 1, pool);
+  for (const float x : first) EXPECT_EQ(x, 0.0f);
+  s.v[16 + 5] = std::numeric_limits<float>::infinity();
+  const auto second = s.run(1, 2, pool);
+  for (const float x : second) EXPECT_TRUE(std::isnan(x));
+}
+
 TEST(Attention, SoftCapsBeforeTheMask) {
   ThreadPool pool(1);
   Sequence s(4, 2, 32, 50, KvType::kF32);
@@ -117,7 +151,7 @@ TEST(Attention, SoftCapsBeforeTheMask) {
 
 TEST(Attention, ChunksAndThreadsDoNotChangeABit) {
   ThreadPool one(1), three(3);
-  for (const KvType type : {KvType::kF32, KvType::kBf16}) {
+  for (const KvType type : {KvType::kF32, KvType::kBf16, KvType::kInt8}) {
     Sequence whole(6, 2, 64, 130, type);
     const auto want = whole.run(0, 130, one);
     for (const std::vector<int64_t>& cuts : {std::vector<int64_t>{0, 1, 130}, {0, 31, 32, 33, 97, 130}, {0, 64, 129, 130}}) {
@@ -134,7 +168,7 @@ TEST(Attention, ChunksAndThreadsDoNotChangeABit) {
 
 TEST(Attention, EveryInstructionSetGivesTheSameBits) {
   ThreadPool pool(2);
-  for (const KvType type : {KvType::kF32, KvType::kBf16}) {
+  for (const KvType type : {KvType::kF32, KvType::kBf16, KvType::kInt8}) {
     for (const int dim : {64, 20}) {
       Sequence s(6, 2, dim, 70, type);
       const auto want = s.run(0, 70, pool);

@@ -311,6 +311,8 @@ template <KvType type>
 INLINE F kv_load(const std::byte* p, int64_t element) {
   if constexpr (type == KvType::kF32) {
     return f_load(reinterpret_cast<const float*>(p) + element);
+  } else if constexpr (type == KvType::kInt8) {
+    return f_load_s8(reinterpret_cast<const int8_t*>(p) + element);
   } else {
     return f_load_bf16(reinterpret_cast<const uint16_t*>(p) + element);
   }
@@ -339,12 +341,15 @@ static void attention_heads(const AttentionTile& a) {
     // This page's values come while its keys are read, the next page's keys while the values are.
     const bool more = page < a.position / kPageTokens;
     const std::byte* next = more ? a.base + static_cast<uint64_t>(a.pages[page + 1]) * a.page_stride + a.k_offset : nullptr;
-    constexpr int kBytes = type == KvType::kF32 ? 4 : 2;
-    constexpr int kKeyLines = kPageTokens * kBytes / 64;
+    constexpr int kBytes = type == KvType::kF32 ? 4 : type == KvType::kBf16 ? 2 : 1;
+    constexpr int kKeyBytes = kPageTokens * kBytes;  // half a line in int8
+    // int8: the tokens' scales stand behind the numbers.
+    [[maybe_unused]] const auto* key_scales = reinterpret_cast<const float*>(keys + kKeyBytes * a.padded_dim);
+    [[maybe_unused]] const auto* value_scales = reinterpret_cast<const float*>(values + kKeyBytes * a.padded_dim);
     F s[H][2];
     for (int h = 0; h < H; ++h) s[h][0] = s[h][1] = f_zero();
     for (int d = 0; d < a.head_dim; ++d) {
-      for (int line = 0; line < kKeyLines; ++line) prefetch(values + (d * kKeyLines + line) * 64);
+      for (int at = d * kKeyBytes; at < (d + 1) * kKeyBytes; at += 64) prefetch(values + at);
       const F k0 = kv_load<type>(keys, d * kPageTokens);
       const F k1 = kv_load<type>(keys, d * kPageTokens + 16);
       for (int h = 0; h < H; ++h) {
@@ -356,6 +361,7 @@ static void attention_heads(const AttentionTile& a) {
     for (int h = 0; h < H; ++h) {
       for (int v = 0; v < 2; ++v) {
         s[h][v] = f_mul(s[h][v], f_set(a.scale));
+        if constexpr (type == KvType::kInt8) s[h][v] = f_mul(s[h][v], f_load(key_scales + 16 * v));
         if (a.softcap > 0) {  // c tanh(s/c) = c (1 - 2 / (exp(2 s/c) + 1))
           const F e = f_exp(f_mul(s[h][v], f_set(2.0f / a.softcap)));
           const F t = f_sub(f_set(1.0f), f_div(f_set(2.0f), f_add(e, f_set(1.0f))));
@@ -368,8 +374,13 @@ static void attention_heads(const AttentionTile& a) {
       keep[h] = most[h] == kNegInf ? 0.0f : f_first(f_exp(f_set(most[h] - new_most)));
       const F p0 = f_exp(f_sub(s[h][0], f_set(new_most)));
       const F p1 = f_exp(f_sub(s[h][1], f_set(new_most)));
-      f_store(weight[h], p0);
-      f_store(weight[h] + 16, p1);
+      if constexpr (type == KvType::kInt8) {
+        f_store(weight[h], f_mul(p0, f_load(value_scales)));
+        f_store(weight[h] + 16, f_mul(p1, f_load(value_scales + 16)));
+      } else {
+        f_store(weight[h], p0);
+        f_store(weight[h] + 16, p1);
+      }
       total[h] = total[h] * keep[h] + f_sum(f_add(p0, p1));
       most[h] = new_most;
     }
@@ -430,7 +441,11 @@ static void attention_typed(const AttentionTile& a) {
 }
 
 static void attention_tile(const AttentionTile& a) {
-  a.type == KvType::kF32 ? attention_typed<KvType::kF32>(a) : attention_typed<KvType::kBf16>(a);
+  switch (a.type) {
+    case KvType::kF32: return attention_typed<KvType::kF32>(a);
+    case KvType::kBf16: return attention_typed<KvType::kBf16>(a);
+    case KvType::kInt8: return attention_typed<KvType::kInt8>(a);
+  }
 }
 
 // ---- low-rank updates ----

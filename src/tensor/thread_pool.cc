@@ -38,7 +38,8 @@ struct ThreadPool::State {
   std::atomic<uint64_t> ticket{0};
   std::atomic<uint32_t> generation{0};  // what workers sleep on
   std::atomic<uint32_t> done{0};        // parts finished in this generation
-  std::atomic<const std::function<void(int)>*> part{nullptr};
+  std::atomic<Call> call{nullptr};
+  std::atomic<const void*> part{nullptr};
   std::atomic<bool> stop{false};
   std::vector<std::jthread> workers;
 
@@ -48,7 +49,7 @@ struct ThreadPool::State {
       const uint64_t all = now >> kPartBits & kPartMask, i = now & kPartMask;
       if (i >= all) return;
       if (!ticket.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-      (*part.load(std::memory_order_relaxed))(static_cast<int>(i));
+      call.load(std::memory_order_relaxed)(part.load(std::memory_order_relaxed), static_cast<int>(i));
       if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == all) done.notify_one();
       now = ticket.load(std::memory_order_acquire);
     }
@@ -77,15 +78,16 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }
 
-void ThreadPool::run(int parts, const std::function<void(int)>& part) {
+void ThreadPool::run_parts(int parts, Call call, const void* part) {
   State& s = *state_;
   if (s.workers.empty() || parts <= 1) {
-    for (int i = 0; i < parts; ++i) part(i);
+    for (int i = 0; i < parts; ++i) call(part, i);
     return;
   }
   CHECK(static_cast<uint64_t>(parts) <= kPartMask, "too many parts for one call");
   // Every part of the last call is finished, so nobody looks at these before the ticket says so.
-  s.part.store(&part, std::memory_order_relaxed);
+  s.call.store(call, std::memory_order_relaxed);
+  s.part.store(part, std::memory_order_relaxed);
   s.done.store(0, std::memory_order_relaxed);
   const uint32_t generation = s.generation.load(std::memory_order_relaxed) + 1;
   s.ticket.store(static_cast<uint64_t>(generation) << (2 * kPartBits) | static_cast<uint64_t>(parts) << kPartBits, std::memory_order_release);

@@ -3,7 +3,6 @@
 // run() splits a call into parts; each part must write only what is its own, so results do not
 // depend on how many threads there are or which of them takes which part.
 #pragma once
-#include <functional>
 #include <memory>
 
 namespace colony::tensor {
@@ -19,9 +18,16 @@ class ThreadPool {
   int threads() const;
   // Calls part(0) … part(parts-1), each once, on the calling thread and the pool's; returns when
   // all are done. `part` must not throw and must not call run(). Threads: one caller at a time.
-  void run(int parts, const std::function<void(int)>& part);
+  template <typename Part>
+  void run(int parts, const Part& part) {
+    run_parts(parts, [](const void* p, int i) { (*static_cast<const Part*>(p))(i); }, &part);
+  }
 
  private:
+  // Not a std::function: one of those takes memory from the heap for each call.
+  using Call = void (*)(const void* part, int i);
+  void run_parts(int parts, Call call, const void* part);
+
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -129,6 +129,7 @@ class Ours {
     options.max_sequences = sequences;
     options.kv_pages = static_cast<int64_t>(sequences) * (tokens / tensor::kPageTokens + 1);
     options.prefix_cache = prefix_cache;
+    options.speculate = engine::Speculate::kOff;  // the cells count a token a row
     ASSIGN_OR_RETURN(engine_, Engine::create(snapshot_, options, ledger_, pool_, clock_, metrics_));
     return {};
   }
