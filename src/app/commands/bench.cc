@@ -28,7 +28,8 @@ constexpr int kDecodePrompt = 32, kDecodeSteps = 64;
 constexpr int kPrefill = 512;
 constexpr int kPrefix = 1000, kSuffix = 16, kPrefixTokens = 64;
 constexpr int kFirstPrompt = 16;
-constexpr int kAgents = 16, kAgentPrompt = 200;  // of the bench of memory
+constexpr int kAgents = 16, kAgentPrompt = 200;  // the prompts of the bench of memory
+constexpr int kRank = 8;
 constexpr int kBusyLoops = 2;
 constexpr double kWhyBelow = 0.6;  // of the limit
 
@@ -42,6 +43,7 @@ struct Plan {
   std::function<Result<Value>(Peer&, uint64_t round, PeerSide&)> peer;
   std::function<Result<std::string>(double value)> why;  // empty: nothing to say
   std::string absent;  // why it cannot be measured at all
+  std::function<void(Cell&, double value)> finish;  // what is known when all rounds are done; may be empty
 };
 
 struct Bench {
@@ -51,7 +53,6 @@ struct Bench {
   tensor::ThreadPool pool;
   std::vector<Plan> plans;
   std::vector<std::unique_ptr<Peer>> peers;
-  std::map<std::string, std::string> hints;  // more about a peer, by name
 
   explicit Bench(const BenchOptions& asked)
       : options(asked), threads(asked.threads > 0 ? asked.threads : machine_threads()),
@@ -117,12 +118,13 @@ Status Bench::run() {
       }
     }
   }
-  for (const Plan& plan : plans) {
+  for (Plan& plan : plans) {
     if (!plan.absent.empty()) {
       print_absent(options.name, options.json, plan.cell, plan.absent);
       continue;
     }
     const double value = middle(ours[&plan]);
+    if (plan.finish) plan.finish(plan.cell, value);
     const double of_limit = plan.cell.limit <= 0 ? 1 : lower_is_better(plan.cell.unit) ? plan.cell.limit / value : value / plan.cell.limit;
     std::string why;
     if (plan.why && of_limit < kWhyBelow) {
@@ -348,6 +350,79 @@ Status bench_engine(const BenchOptions& options) {
   return bench.run();
 }
 
+// 16 random PEFT folders for this model, made when they are not there.
+Result<Folders> make_adapters(const model::ModelConfig& c) {
+  ASSIGN_OR_RETURN(const BenchPlaces places, find_places());
+  const fs::path out = places.build / "bench-models" / fmt::format("adapters-r{}-{}x{}x{}", kRank, c.num_hidden_layers, c.hidden_size, c.intermediate_size);
+  const auto word = [](auto number) { return std::to_string(number); };
+  ASSIGN_OR_RETURN(Child maker, Child::start({"python3", (places.tools / "make_bench_adapters.py").string(), "peft", "--out", out.string(),
+                                              "--count", word(kAgents), "--rank", word(kRank), "--layers", word(c.num_hidden_layers),
+                                              "--hidden", word(c.hidden_size), "--intermediate", word(c.intermediate_size),
+                                              "--heads", word(c.num_attention_heads), "--kv-heads", word(c.num_key_value_heads),
+                                              "--head-dim", word(c.head_dim)}));
+  if (const auto made = maker.read_all(); !made) return unavailable("tools/make_bench_adapters.py: {}", made.error().message);
+  Folders folders;
+  for (int i = 0; i < kAgents; ++i) folders.push_back(out / fmt::format("adapter-{}", i));
+  return folders;
+}
+
+Status bench_adapters(const BenchOptions& options) {
+  Bench bench(options);
+  ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
+  const tensor::MachineLimits machine = tensor::measure_limits(bench.pool, SystemClock());
+  const Limits limits(*snapshot->model, machine, bench.ledger, bench.pool);
+  Ours ours(snapshot, bench.ledger, bench.pool);
+  say_machine(bench, machine, ours, limits);
+  const model::ModelConfig& c = snapshot->model->config();
+  ASSIGN_OR_RETURN(const Folders folders, make_adapters(c));
+
+  Plan none = plan_decode("tg x16 none", kAgents, ours, limits, {c.vocab_size, 1}, 0);
+  Plan with = plan_decode("tg x16 adapters", kAgents, ours, limits, {c.vocab_size, 1}, 0);
+  // Beside the base: every adapter read once (in bf16 at least, whatever it is kept in), a row's share of multiply-adds.
+  const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
+  const auto parameters = static_cast<double>(
+      kRank * c.num_hidden_layers * (2 * (c.hidden_size + q) + 2 * (c.hidden_size + kv) + 3 * (c.hidden_size + c.intermediate_size)));
+  const StepLimit limit = limits.step({kAgents, 1, kDecodePrompt + kWarmSteps + kDecodeSteps / 2, true}, kAgents * 2 * parameters, kAgents * 2 * parameters);
+  with.cell.limit = kAgents / limit.seconds();
+  with.cell.bound = limit.bound();
+  const PromptMaker make{c.vocab_size, 1};
+  with.ours = [&ours, make, folders, work = with.work](uint64_t round) {
+    return in_unit(ours.decode(make.many(round, kAgents, kDecodePrompt), kDecodeSteps, folders), Unit::kTokensPerSecond, work);
+  };
+  with.peer = [make, folders, work = with.work](Peer& peer, uint64_t round, PeerSide&) {
+    Json question = decode_question(make.many(round, kAgents, kDecodePrompt));
+    for (const fs::path& folder : folders) question["adapters"].push_back(folder.string());
+    return in_unit(peer.ask(question), Unit::kTokensPerSecond, work);
+  };
+#if !__has_include("engine/adapters.h")
+  with.absent = "adapters are not supported by this version";
+#endif
+  double without = 0;
+  none.finish = [&without](Cell&, double value) { without = value; };
+  with.finish = [&without](Cell& cell, double value) {
+    if (without > 0) cell.more["of_none"] = value / without;
+  };
+  // What was found about the parts is the base model's; the adapters' own is what is left.
+  with.why = [&limits, why = with.why, &without](double value) -> Result<std::string> {
+    ASSIGN_OR_RETURN(const auto base, why(value));
+    return without > 0 ? fmt::format("the adapters take {:.0f} % of a step; of the base's, {}", 100 * (1 - value / without), base) : base;
+  };
+  bench.plans.push_back(std::move(none));
+  bench.plans.push_back(std::move(with));
+  bench.start_peers(kAgents, [](const PeerKind&) { return true; });
+  for (const auto& peer : bench.peers) {
+    if (peer->kind().peer == "llama.cpp" && peer->missing().empty()) {
+      ASSIGN_OR_RETURN(const BenchPlaces places, find_places());
+      ASSIGN_OR_RETURN(Child maker, Child::start({peer->python(), (places.tools / "make_bench_adapters.py").string(), "gguf", "--out",
+                                                  folders[0].parent_path().string(), "--heads", std::to_string(c.num_attention_heads),
+                                                  "--kv-heads", std::to_string(c.num_key_value_heads), "--arch", "llama"}));
+      if (const auto made = maker.read_all(); !made) note("bench: no GGUF adapters: {}", made.error().message);
+      break;
+    }
+  }
+  return bench.run();
+}
+
 Status bench_memory(const BenchOptions& options) {
   Bench bench(options);
   ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
@@ -356,7 +431,12 @@ Status bench_memory(const BenchOptions& options) {
   Plan plan;
   plan.cell = {"memory x16", Unit::kMebibytes, dtype_of(ours), 0, "the ledger's peak + 64 MiB", true};
   // The peak of the process never falls: one round says it all.
-  ASSIGN_OR_RETURN([[maybe_unused]] const Sample sample, ours.finish(make.one(0, 100, 8), make.many(0, kAgents, kAgentPrompt), kDecodeSteps));
+  Folders folders;
+#if __has_include("engine/adapters.h")
+  ASSIGN_OR_RETURN(folders, make_adapters(snapshot->model->config()));
+#endif
+  ASSIGN_OR_RETURN([[maybe_unused]] const Sample sample,
+                   ours.finish(make.one(0, 100, 8), make.many(0, kAgents, kAgentPrompt), kDecodeSteps, folders));
   plan.cell.limit = static_cast<double>(bench.ledger.peak()) / (1 << 20) + 64;
   for (const auto& [owner, bytes] : bench.ledger.owners()) plan.cell.more["ledger"][owner] = bytes;
   plan.ours = [](uint64_t) -> Result<Value> { return Value{static_cast<double>(peak_resident_bytes()) / (1 << 20), 0}; };
@@ -403,6 +483,7 @@ Status run_bench(const BenchOptions& options) {
     }
   }
   if (options.name == "engine") return bench_engine(options);
+  if (options.name == "adapters") return bench_adapters(options);
   if (options.name == "memory") return bench_memory(options);
   if (options.name == "all") return bench_all(options);
   std::string there;

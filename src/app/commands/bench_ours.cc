@@ -4,6 +4,9 @@
 #include <utility>
 
 #include "base/rng.h"
+#if __has_include("engine/adapters.h")
+#include "engine/adapters.h"
+#endif
 #include "tensor/attention.h"
 
 namespace colony::app {
@@ -23,22 +26,32 @@ Status Ours::open(int sequences, size_t tokens) {
   engine_.reset();
   engine::EngineOptions options;
   options.max_sequences = sequences;
+#if __has_include("engine/draft.h")
+  options.speculate = engine::Speculate::kOff;  // a token a step and sequence, as the peers
+#endif
   options.kv_pages = sequences * (static_cast<int64_t>(tokens) / tensor::kPageTokens + 2);
   ASSIGN_OR_RETURN(engine_, Engine::create(snapshot_, options, ledger_, pool_, clock_, metrics_));
   return {};
 }
 
-Result<engine::RequestId> Ours::submit(const Prompt& prompt, int max_tokens) {
+Result<engine::RequestId> Ours::submit(const Prompt& prompt, int max_tokens, const std::filesystem::path& adapter) {
   Request request;
+  if (!adapter.empty()) {
+#if __has_include("engine/adapters.h")
+    ASSIGN_OR_RETURN(request.adapter, engine_->adapters().add(adapter.filename().string(), adapter));
+#else
+    return invalid("adapters are not supported by this version");
+#endif
+  }
   request.prompt_ids = prompt;
   request.sampling.max_tokens = max_tokens;
   request.sampling.ignore_eos = true;
   return engine_->submit(std::move(request));
 }
 
-Status Ours::run(const Prompts& prompts, int max_tokens) {
-  for (const auto& prompt : prompts) {
-    ASSIGN_OR_RETURN([[maybe_unused]] const auto id, submit(prompt, max_tokens));
+Status Ours::run(const Prompts& prompts, int max_tokens, const Folders& adapters) {
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    ASSIGN_OR_RETURN([[maybe_unused]] const auto id, submit(prompts[i], max_tokens, adapters.empty() ? std::filesystem::path() : adapters[i]));
   }
   size_t ended = 0;
   while (!engine_->idle()) {
@@ -62,7 +75,7 @@ Result<Sample> Ours::prefill(const Prompt& warm, const Prompt& prompt) {
   return watch.seconds();
 }
 
-Result<Sample> Ours::decode(const Prompts& prompts, int steps) {
+Result<Sample> Ours::decode(const Prompts& prompts, int steps, const Folders& adapters) {
   const int count = static_cast<int>(prompts.size());
   size_t rows = 0, longest = 0;
   for (const auto& prompt : prompts) {
@@ -71,8 +84,8 @@ Result<Sample> Ours::decode(const Prompts& prompts, int steps) {
   }
   RETURN_IF_ERROR(open(count, longest + static_cast<size_t>(steps) + 32));
   std::vector<engine::RequestId> ids;
-  for (const auto& prompt : prompts) {
-    ASSIGN_OR_RETURN(const auto id, submit(prompt, steps + 32));
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    ASSIGN_OR_RETURN(const auto id, submit(prompts[i], steps + 32, adapters.empty() ? std::filesystem::path() : adapters[i]));
     ids.push_back(id);
   }
   // Until every prompt is read, and some to warm up.
@@ -90,11 +103,11 @@ Result<Sample> Ours::decode(const Prompts& prompts, int steps) {
   return sample;
 }
 
-Result<Sample> Ours::finish(const Prompt& warm, const Prompts& prompts, int tokens) {
+Result<Sample> Ours::finish(const Prompt& warm, const Prompts& prompts, int tokens, const Folders& adapters) {
   RETURN_IF_ERROR(open(static_cast<int>(prompts.size()), prompts[0].size() + static_cast<size_t>(tokens) + 64));
   RETURN_IF_ERROR(run({warm}, 1));
   const Stopwatch watch;
-  RETURN_IF_ERROR(run(prompts, tokens));
+  RETURN_IF_ERROR(run(prompts, tokens, adapters));
   return watch.seconds();
 }
 

@@ -19,6 +19,7 @@ namespace colony::app {
 
 using Prompt = std::vector<int32_t>;
 using Prompts = std::vector<Prompt>;
+using Folders = std::vector<std::filesystem::path>;
 
 inline constexpr int kWarmSteps = 2;  // as WARM_STEPS in tools/bench_peers.py
 
@@ -36,15 +37,16 @@ class Ours {
 
   // From submission to the first token; `warm` is run before.
   Result<Sample> prefill(const Prompt& warm, const Prompt& prompt);
-  // `steps` steps of all sequences after the prompts are read, sampling and text included.
-  Result<Sample> decode(const Prompts& prompts, int steps);
+  // `steps` steps of all sequences after the prompts are read, sampling and text included. `adapters`: a PEFT
+  // folder for each prompt, or none.
+  Result<Sample> decode(const Prompts& prompts, int steps, const Folders& adapters = {});
   // From submission of all to the last token of the last.
-  Result<Sample> finish(const Prompt& warm, const Prompts& prompts, int tokens);
+  Result<Sample> finish(const Prompt& warm, const Prompts& prompts, int tokens, const Folders& adapters = {});
 
  private:
   Status open(int sequences, size_t tokens);
-  Result<engine::RequestId> submit(const Prompt& prompt, int max_tokens);
-  Status run(const Prompts& prompts, int max_tokens);
+  Result<engine::RequestId> submit(const Prompt& prompt, int max_tokens, const std::filesystem::path& adapter = {});
+  Status run(const Prompts& prompts, int max_tokens, const Folders& adapters = {});
 
   const std::shared_ptr<const engine::Snapshot> snapshot_;
   ByteLedger& ledger_;
