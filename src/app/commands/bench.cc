@@ -403,7 +403,7 @@ Status bench_adapters(const BenchOptions& options) {
     if (without > 0) cell.more["of_none"] = value / without;
   };
   // What was found about the parts is the base model's; the adapters' own is what is left.
-  with.why = [&limits, why = with.why, &without](double value) -> Result<std::string> {
+  with.why = [why = with.why, &without](double value) -> Result<std::string> {
     ASSIGN_OR_RETURN(const auto base, why(value));
     return without > 0 ? fmt::format("the adapters take {:.0f} % of a step; of the base's, {}", 100 * (1 - value / without), base) : base;
   };
