@@ -394,9 +394,6 @@ Status bench_adapters(const BenchOptions& options) {
     for (const fs::path& folder : folders) question["adapters"].push_back(folder.string());
     return in_unit(peer.ask(question), Unit::kTokensPerSecond, work);
   };
-#if !__has_include("engine/adapters.h")
-  with.absent = "adapters are not supported by this version";
-#endif
   double without = 0;
   none.finish = [&without](Cell&, double value) { without = value; };
   with.finish = [&without](Cell& cell, double value) {
@@ -431,10 +428,7 @@ Status bench_memory(const BenchOptions& options) {
   Plan plan;
   plan.cell = {"memory x16", Unit::kMebibytes, dtype_of(ours), 0, "the ledger's peak + 64 MiB", true};
   // The peak of the process never falls: one round says it all.
-  Folders folders;
-#if __has_include("engine/adapters.h")
-  ASSIGN_OR_RETURN(folders, make_adapters(snapshot->model->config()));
-#endif
+  ASSIGN_OR_RETURN(const Folders folders, make_adapters(snapshot->model->config()));
   ASSIGN_OR_RETURN([[maybe_unused]] const Sample sample,
                    ours.finish(make.one(0, 100, 8), make.many(0, kAgents, kAgentPrompt), kDecodeSteps, folders));
   plan.cell.limit = static_cast<double>(bench.ledger.peak()) / (1 << 20) + 64;

@@ -4,9 +4,7 @@
 #include <utility>
 
 #include "base/rng.h"
-#if __has_include("engine/adapters.h")
 #include "engine/adapters.h"
-#endif
 #include "tensor/attention.h"
 
 namespace colony::app {
@@ -37,11 +35,7 @@ Status Ours::open(int sequences, size_t tokens) {
 Result<engine::RequestId> Ours::submit(const Prompt& prompt, int max_tokens, const std::filesystem::path& adapter) {
   Request request;
   if (!adapter.empty()) {
-#if __has_include("engine/adapters.h")
     ASSIGN_OR_RETURN(request.adapter, engine_->adapters().add(adapter.filename().string(), adapter));
-#else
-    return invalid("adapters are not supported by this version");
-#endif
   }
   request.prompt_ids = prompt;
   request.sampling.max_tokens = max_tokens;
