@@ -60,8 +60,8 @@ Limits::Limits(const model::Transformer& model, const tensor::MachineLimits& mac
   head_parameters_ = static_cast<double>(c.vocab_size * c.hidden_size);
   weight_bytes_ = static_cast<double>(model.weight_bytes());
   // A table of its own for the inputs is not read whole.
-  if (!c.tie_word_embeddings) {
-    weight_bytes_ -= std::min(weight_bytes_ / 2, static_cast<double>(PackedMatrix::bytes_for(model.dtype(), c.vocab_size, c.hidden_size)));
+  if (!model.tied_head()) {
+    weight_bytes_ -= std::min(weight_bytes_ / 2, static_cast<double>(PackedMatrix::bytes_for(model.head_type(), c.vocab_size, c.hidden_size)));
   }
   switch (model.dtype()) {
     case tensor::WeightType::kF32: operations_per_s_ = 1e9 * machine.f32_gop_per_s; break;
