@@ -257,16 +257,18 @@ int run_cli(int argc, char** argv) {
     add_home(v);
     add_json(v);
     v.callback([&] { chosen = [&] { return run_doctor(home, name, agents, json); }; });
-    CLI::App& b = verb(cli, "bench", "measure the engine beside its peers", "colony bench engine");
-    b.add_option("NAME", bench.name, "engine")->required();
-    b.add_option("--rounds", bench.rounds, "rounds, at least 3")->check(whole(3, 1000));
+    CLI::App& b = verb(cli, "bench", "measure the engine beside its peers", "colony bench all");
+    b.add_option("NAME", bench.name, "engine, adapters, memory or all")->required()->check(CLI::IsMember(bench_names()));
+    b.add_option("--rounds", bench.rounds, "rounds; at least 3 for numbers one shows to others (default: 3)")->check(whole(1, 1000));
+    b.add_option("--peers", bench.peers, "these peers (default: llama.cpp openvino vllm); installed when first used");
+    b.add_option("--cells", bench.cells, "these cells (default: all)");
     b.add_flag("--no-peers", no_peers, "measure ours alone");
     add_model(b, bench_model);
     add_json(b);
     b.callback([&] {
       chosen = [&]() -> Result<int> {
         bench.json = json;
-        bench.peers = !no_peers;
+        if (no_peers) bench.peers.clear();
         bench.dtype = bench_model.dtype;
         bench.threads = bench_model.threads;
         if (!bench_model.memory.empty()) {

@@ -1,396 +1,488 @@
 #include "app/commands/bench.h"
 
-#include <sys/wait.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
-#include <vector>
 
+#include "app/commands/bench_limits.h"
+#include "app/commands/bench_ours.h"
+#include "app/commands/bench_peers.h"
+#include "app/commands/bench_table.h"
+#include "app/console.h"
 #include "app/session.h"
-#include "base/byte_ledger.h"
-#include "base/clock.h"
 #include "base/file.h"
-#include "base/json.h"
-#include "base/metrics.h"
-#include "base/rng.h"
-#include "base/stats.h"
-#include "engine/engine.h"
 #include "tensor/bench.h"
 #include "tensor/cpu.h"
-#include "tensor/matmul.h"
-#include "tensor/thread_pool.h"
 
 namespace colony::app {
 namespace {
 
 namespace fs = std::filesystem;
-using engine::Engine;
-using engine::Request;
 
-// The same numbers stand in tools/bench_peers.py.
-constexpr int kDecodeTokens = 64, kDecodePrompt = 32, kPrefill = 512, kPrefix = 512, kSuffix = 16,
-              kTtftPrompt = 128;
+constexpr int kDecodePrompt = 32, kDecodeSteps = 64;
+constexpr int kPrefill = 512;
+constexpr int kPrefix = 1000, kSuffix = 16, kPrefixTokens = 64;
+constexpr int kFirstPrompt = 16;
+constexpr int kAgents = 16, kAgentPrompt = 200;  // the prompts of the bench of memory
+constexpr int kRank = 8;
+constexpr int kBusyLoops = 2;
+constexpr double kWhyBelow = 0.6;  // of the limit
 
-struct Cell {
-  std::string name;   // as printed
-  std::string peer_cell;
-  std::string unit;
-  bool lower_is_better = false;
-  std::function<double()> ours;
-  double limit = 0;   // 0: none
+// ---- a run: what is measured, by whom ----
+
+struct Plan {
+  Cell cell;
+  double work = 1;     // tokens, when the unit is a rate
+  int peer_bits = 0;   // only peers with weights of so many bits; 0: all
+  std::function<Result<Value>(uint64_t round)> ours;
+  std::function<Result<Value>(Peer&, uint64_t round, PeerSide&)> peer;
+  std::function<Result<std::string>(double value)> why;  // empty: nothing to say
+  std::string absent;  // why it cannot be measured at all
+  std::function<void(Cell&, double value)> finish;  // what is known when all rounds are done; may be empty
 };
 
-struct PeerFormat {
-  std::string format, name;
-};
+struct Bench {
+  const BenchOptions& options;
+  int threads;
+  ByteLedger ledger;
+  tensor::ThreadPool pool;
+  std::vector<Plan> plans;
+  std::vector<std::unique_ptr<Peer>> peers;
 
-// ---- what this machine can do ----
+  explicit Bench(const BenchOptions& asked)
+      : options(asked), threads(asked.threads > 0 ? asked.threads : machine_threads()),
+        ledger(asked.memory_bytes > 0 ? asked.memory_bytes : machine_memory_bytes() / 10 * 7), pool(threads) {}
 
-// Operations a second of our product at 512 rows on the model's largest matrix; best of four.
-double product_rate(const model::ModelConfig& config, tensor::WeightType type, tensor::ThreadPool& pool) {
-  const int64_t n = 2 * config.intermediate_size, k = config.hidden_size, rows = 512;
-  const auto w = tensor::PackedMatrix::pack(
-      type, n, k,
-      [](int64_t row, std::span<float> out) {
-        for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>((static_cast<size_t>(row) * 31 + i * 17) % 97) / 97.0F - 0.5F;
-      },
-      pool);
-  std::vector<float> x(static_cast<size_t>(rows * k), 0.25F), y(static_cast<size_t>(rows * n));
-  tensor::MatmulScratch scratch;
-  const SystemClock clock;
-  double best = 0;
-  for (int round = 0; round < 5; ++round) {
-    const double start = clock.seconds();
-    tensor::matmul({x, rows, y, {}, false}, w, pool, scratch);
-    const double rate = 2.0 * static_cast<double>(rows * n * k) / (clock.seconds() - start);
-    if (round > 0) best = std::max(best, rate);
+  bool wanted(const std::string& cell) const {
+    return options.cells.empty() || std::find(options.cells.begin(), options.cells.end(), cell) != options.cells.end();
   }
-  return best;
+  Result<std::shared_ptr<const engine::Snapshot>> load(const std::string& dtype) {
+    return engine::Snapshot::load(options.model, options.model.string(), dtype, ledger, pool);
+  }
+  void start_peers(int adapters, const std::function<bool(const PeerKind&)>& which);
+  Status run();
+};
+
+void Bench::start_peers(int adapters, const std::function<bool(const PeerKind&)>& which) {
+  const auto places = find_places();
+  for (const PeerKind& kind : peer_kinds()) {
+    const auto& asked = options.peers;
+    if (std::find(asked.begin(), asked.end(), kind.peer) == asked.end() || !which(kind)) continue;
+    if (!places) {
+      note("bench: no {}: {}", kind.name, places.error().message);
+      continue;
+    }
+    peers.push_back(std::make_unique<Peer>(kind, *places, options.model, threads, adapters));
+    if (!peers.back()->missing().empty()) note("bench: {} is missing: {}", kind.name, peers.back()->missing());
+  }
 }
 
-// ---- ours ----
-
-class Ours {
- public:
-  Ours(std::shared_ptr<const engine::Snapshot> snapshot, ByteLedger& ledger, tensor::ThreadPool& pool)
-      : snapshot_(std::move(snapshot)), ledger_(ledger), pool_(pool) {}
-
-  // Tokens a second, from submission to the first token.
-  Result<double> prefill_seconds(int tokens) {
-    RETURN_IF_ERROR(open(1, 1024, false));
-    RETURN_IF_ERROR(finish({prompt(tokens)}, 1));  // warm
-    const double start = clock_.seconds();
-    RETURN_IF_ERROR(finish({prompt(tokens)}, 1));
-    return clock_.seconds() - start;
-  }
-  Result<double> decode_rate(int sequences) {
-    RETURN_IF_ERROR(open(sequences, 256, false));
-    std::vector<engine::RequestId> ids;
-    for (int i = 0; i < sequences; ++i) {
-      ASSIGN_OR_RETURN(const auto id, submit(prompt(kDecodePrompt), kDecodeTokens + 32));
-      ids.push_back(id);
+Status Bench::run() {
+  for (const std::string& cell : options.cells) {
+    if (std::none_of(plans.begin(), plans.end(), [&](const Plan& plan) { return plan.cell.name == cell; })) {
+      std::string there;
+      for (const Plan& plan : plans) there += (there.empty() ? "" : ", ") + plan.cell.name;
+      return invalid("bench {} has no cell '{}'; there are: {}", options.name, cell, there);
     }
-    // Until every prompt is read, and two steps to warm up.
-    for (int i = 0; i < 2 + (sequences * kDecodePrompt + 511) / 512; ++i) engine_->step();
-    const double start = clock_.seconds();
-    for (int i = 0; i < kDecodeTokens; ++i) engine_->step();
-    const double seconds = clock_.seconds() - start;
-    for (const auto id : ids) engine_->cancel(id);
-    for (const engine::Output& output : engine_->step()) {
-      if (output.ids.size() <= kDecodeTokens) return corrupt("a sequence was not decoded in every step");
+  }
+  std::erase_if(plans, [&](const Plan& plan) { return !wanted(plan.cell.name); });
+  std::map<const Plan*, Rounds> ours;
+  std::map<const Plan*, std::vector<PeerSide>> sides;
+  for (const Plan& plan : plans) {
+    if (!plan.peer) continue;
+    for (const auto& peer : peers) {
+      if (plan.peer_bits != 0 && plan.peer_bits != peer->kind().bits) continue;
+      sides[&plan].push_back({peer->kind().name, peer->version(), {}, peer->missing(), Json::object()});
     }
-    return sequences * kDecodeTokens / seconds;
   }
-  Result<double> prefix_rate(int sequences) {
-    RETURN_IF_ERROR(open(sequences, 1024, true));
-    RETURN_IF_ERROR(finish({prompt(kPrefill)}, 1));  // warm
-    const auto prefix = prompt(kPrefix);
-    std::vector<std::vector<int32_t>> prompts;
-    for (int i = 0; i < sequences; ++i) {
-      prompts.push_back(prefix);
-      const auto suffix = prompt(kSuffix);
-      prompts.back().insert(prompts.back().end(), suffix.begin(), suffix.end());
-    }
-    const double start = clock_.seconds();
-    RETURN_IF_ERROR(finish(prompts, 1));
-    return sequences * (kPrefix + kSuffix) / (clock_.seconds() - start);
-  }
-
- private:
-  Status open(int sequences, int tokens, bool prefix_cache) {
-    engine_.reset();
-    engine::EngineOptions options;
-    options.max_sequences = sequences;
-    options.kv_pages = static_cast<int64_t>(sequences) * (tokens / tensor::kPageTokens + 1);
-    options.prefix_cache = prefix_cache;
-    options.speculate = engine::Speculate::kOff;  // the cells count a token a row
-    ASSIGN_OR_RETURN(engine_, Engine::create(snapshot_, options, ledger_, pool_, clock_, metrics_));
-    return {};
-  }
-  std::vector<int32_t> prompt(int tokens) {
-    std::vector<int32_t> ids;
-    RngStream rng(7, ++prompts_, 0, 0);
-    for (int i = 0; i < tokens; ++i) {
-      ids.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(snapshot_->model->config().vocab_size))));
-    }
-    return ids;
-  }
-  Result<engine::RequestId> submit(std::vector<int32_t> ids, int max_tokens) {
-    Request request;
-    request.prompt_ids = std::move(ids);
-    request.sampling.max_tokens = max_tokens;
-    request.sampling.ignore_eos = true;
-    return engine_->submit(std::move(request));
-  }
-  Status finish(const std::vector<std::vector<int32_t>>& prompts, int max_tokens) {
-    for (const auto& ids : prompts) {
-      ASSIGN_OR_RETURN([[maybe_unused]] const auto id, submit(ids, max_tokens));
-    }
-    size_t ended = 0;
-    while (!engine_->idle()) {
-      for (const engine::Output& output : engine_->step()) {
-        if (output.error) return Error(*output.error);
-        ++ended;
+  for (int round = 0; round < options.rounds; ++round) {
+    for (const Plan& plan : plans) {
+      if (!plan.absent.empty()) continue;
+      ASSIGN_OR_RETURN(const Value value, plan.ours(static_cast<uint64_t>(round)));
+      ours[&plan].push_back(value);
+      for (PeerSide& side : sides[&plan]) {
+        if (!side.missing.empty()) continue;
+        const auto peer = std::find_if(peers.begin(), peers.end(), [&](const auto& one) { return one->kind().name == side.name; });
+        auto theirs = plan.peer(**peer, static_cast<uint64_t>(round), side);
+        if (theirs) {
+          side.rounds.push_back(*theirs);
+        } else {
+          side.missing = theirs.error().message;
+          side.rounds.clear();
+        }
       }
     }
-    if (ended != prompts.size()) return corrupt("{} of {} requests ended", ended, prompts.size());
-    return {};
   }
-
-  const std::shared_ptr<const engine::Snapshot> snapshot_;
-  ByteLedger& ledger_;
-  tensor::ThreadPool& pool_;
-  const SystemClock clock_;
-  Metrics metrics_;
-  uint64_t prompts_ = 0;
-  std::unique_ptr<Engine> engine_;
-};
-
-// ---- peers ----
-
-std::string quoted(const std::string& word) {
-  std::string out = "'";
-  for (const char letter : word) out += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
-  return out + "'";
+  for (Plan& plan : plans) {
+    if (!plan.absent.empty()) {
+      print_absent(options.name, options.json, plan.cell, plan.absent);
+      continue;
+    }
+    const double value = middle(ours[&plan]);
+    if (plan.finish) plan.finish(plan.cell, value);
+    const double of_limit = plan.cell.limit <= 0 ? 1 : lower_is_better(plan.cell.unit) ? plan.cell.limit / value : value / plan.cell.limit;
+    std::string why;
+    if (plan.why && of_limit < kWhyBelow) {
+      ASSIGN_OR_RETURN(why, plan.why(value));
+    }
+    print_cell(options.name, options.json, plan.cell, ours[&plan], sides[&plan], why);
+  }
+  return {};
 }
 
-// Standard output of a command; what it says on standard error goes to ours.
-Result<std::string> output_of(const std::vector<std::string>& command) {
-  std::string line;
-  for (const std::string& word : command) line += (line.empty() ? "" : " ") + quoted(word);
-  std::FILE* pipe = ::popen(line.c_str(), "r");
-  if (pipe == nullptr) return unavailable("could not start {}", command[0]);
-  std::string out;
-  char buffer[4096];
-  for (size_t got = 0; (got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) out.append(buffer, got);
-  const int status = ::pclose(pipe);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    return unavailable("{} {} ended with status {}", command[0], command.size() > 1 ? command[1] : "", WEXITSTATUS(status));
-  }
-  return out;
+// ---- plans ----
+
+Json ids_json(const Prompts& prompts) {
+  Json all = Json::array();
+  for (const auto& prompt : prompts) all.push_back(prompt);
+  return all;
 }
 
-class Peers {
- public:
-  // Finds or makes the interpreter and the requantised files. Fails with the reason why not.
-  Status prepare(const fs::path& model) {
-    if (model.extension() != ".gguf") return invalid("llama.cpp reads GGUF files, the model is {}", model.string());
-    std::error_code ignored;
-    const fs::path build = fs::read_symlink("/proc/self/exe", ignored).parent_path().parent_path();
-    script_ = build.parent_path() / "tools" / "bench_peers.py";
-    if (!fs::exists(script_, ignored)) script_ = fs::path("tools") / "bench_peers.py";
-    if (!fs::exists(script_, ignored)) return not_found("tools/bench_peers.py is not beside this build");
-    if (const char* set = std::getenv("COLONY_BENCH_PYTHON")) {
-      python_ = set;
-    } else {
-      const fs::path venv = build / "bench-venv";
-      python_ = (venv / "bin" / "python").string();
-      if (!output_of({python_, "-c", "import llama_cpp"})) {
-        std::fprintf(stderr, "bench: installing llama-cpp-python 0.3.36 into %s (compiles, once, some minutes)\n", venv.c_str());
-        RETURN_IF_ERROR(outcome(output_of({"python3", "-m", "venv", venv.string()})));
-        RETURN_IF_ERROR(outcome(output_of({"env", "CMAKE_ARGS=-DGGML_NATIVE=ON", python_, "-m", "pip", "install",
-                                           "--quiet", "llama-cpp-python==0.3.36"})));
-      }
-    }
-    const fs::path folder = build / "bench-models";
-    fs::create_directories(folder, ignored);
-    for (const PeerFormat& peer : formats()) {
-      const fs::path out = folder / (model.stem().string() + "." + peer.format + ".gguf");
-      RETURN_IF_ERROR(outcome(output_of({python_, script_.string(), "prepare", "--source", model.string(), "--out",
-                                         out.string(), "--format", peer.format})));
-      files_[peer.format] = out;
-    }
-    return {};
-  }
-  // One round of `cells`: peer cell -> value.
-  Result<std::map<std::string, double>> round(const std::string& format, const std::string& cells, int threads, int seed) {
-    ASSIGN_OR_RETURN(const std::string out,
-                     output_of({python_, script_.string(), "round", "--model", files_.at(format).string(), "--threads",
-                                std::to_string(threads), "--cells", cells, "--seed", std::to_string(seed)}));
-    std::map<std::string, double> values;
-    for (size_t begin = 0; begin < out.size();) {
-      const size_t end = std::min(out.find('\n', begin), out.size());
-      ASSIGN_OR_RETURN(const Json line, parse_json(std::string_view(out).substr(begin, end - begin)));
-      ASSIGN_OR_RETURN(const auto cell, get_string(line, "cell", "bench_peers.py"));
-      ASSIGN_OR_RETURN(const auto value, get_number(line, "value", "bench_peers.py"));
-      if (!cell || !value) return corrupt("bench_peers.py gave a line without cell or value");
-      values[*cell] = *value;
-      begin = end + 1;
-    }
-    return values;
-  }
-  static const std::vector<PeerFormat>& formats() {
-    static const std::vector<PeerFormat> all{{"q8_0", "llama.cpp Q8_0"}, {"q4_0", "llama.cpp Q4_0"}};
+Result<Value> in_unit(const Result<Sample>& sample, Unit unit, double work) {
+  if (!sample) return Error(sample.error());
+  return value_of(*sample, unit, work);
+}
+
+// Prompts of one cell and round, ours and the peers'.
+struct PromptMaker {
+  int64_t vocab;
+  uint64_t cell;
+  Prompt one(uint64_t round, uint64_t index, int tokens) const { return bench_prompt(vocab, cell, round, index, tokens); }
+  Prompts many(uint64_t round, int count, int tokens) const {
+    Prompts all;
+    for (int i = 0; i < count; ++i) all.push_back(one(round, static_cast<uint64_t>(i), tokens));
     return all;
   }
-
- private:
-  static Status outcome(const Result<std::string>& result) {
-    if (!result) return Error(result.error());
-    return {};
+  // `count` prompts with one start.
+  Prompts sharing(uint64_t round, int count, int shared, int own) const {
+    const Prompt start = one(round, 1000, shared);
+    Prompts all = many(round, count, own);
+    for (Prompt& prompt : all) prompt.insert(prompt.begin(), start.begin(), start.end());
+    return all;
   }
-  std::string python_;
-  fs::path script_;
-  std::map<std::string, fs::path> files_;
 };
 
-// ---- the table ----
+std::string dtype_of(const Ours& ours) { return std::string(tensor::weight_type_name(ours.snapshot().model->dtype())); }
 
-double spread(const std::vector<double>& values) {
-  const double middle = median(values);
-  const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  return middle > 0 ? (*high - *low) / middle : 0;
+Plan plan_prefill(Ours& ours, const Limits& limits, PromptMaker make) {
+  const StepShape shape{1, kPrefill, kPrefill, false};
+  const StepLimit limit = limits.step(shape);
+  Plan plan;
+  plan.cell = {"pp512", Unit::kTokensPerSecond, dtype_of(ours), kPrefill / limit.seconds(), limit.bound()};
+  plan.work = kPrefill;
+  plan.ours = [&ours, make, unit = plan.cell.unit](uint64_t round) {
+    return in_unit(ours.prefill(make.one(round, 0, kPrefill), make.one(round, 1, kPrefill)), unit, kPrefill);
+  };
+  plan.peer = [make, unit = plan.cell.unit](Peer& peer, uint64_t round, PeerSide&) {
+    return in_unit(peer.ask({{"do", "prefill"}, {"warm", make.one(round, 0, kPrefill)}, {"prompts", {make.one(round, 1, kPrefill)}}}), unit, kPrefill);
+  };
+  plan.why = [&limits, shape](double value) { return limits.parts(shape, kPrefill / value); };
+  return plan;
 }
 
-void print_cell(const BenchOptions& options, const Cell& cell, const std::vector<double>& ours,
-                const std::string& peer_name, const std::vector<double>& peer, const std::string& missing) {
-  const double value = median(ours);
-  if (options.json) {
-    Json line = {{"bench", options.name}, {"cell", cell.name}, {"ours", value}};
-    if (!peer.empty()) {
-      line["peer"] = median(peer);
-      line["ratio"] = value / median(peer);
-      line["peer_name"] = peer_name;
-      line["peer_spread"] = spread(peer);
-    } else if (!missing.empty()) {
-      line["peer_missing"] = missing;
+Json decode_question(const Prompts& prompts) { return {{"do", "decode"}, {"prompts", ids_json(prompts)}, {"steps", kDecodeSteps}}; }
+
+Plan plan_decode(const std::string& name, int count, Ours& ours, const Limits& limits, PromptMaker make, int peer_bits) {
+  // The middle step of those measured.
+  const StepShape shape{count, 1, kDecodePrompt + kWarmSteps + kDecodeSteps / 2, true};
+  const StepLimit limit = limits.step(shape);
+  Plan plan;
+  plan.cell = {name, Unit::kTokensPerSecond, dtype_of(ours), count / limit.seconds(), limit.bound()};
+  plan.work = count * kDecodeSteps;
+  plan.peer_bits = peer_bits;
+  plan.ours = [&ours, make, count, work = plan.work](uint64_t round) {
+    return in_unit(ours.decode(make.many(round, count, kDecodePrompt), kDecodeSteps), Unit::kTokensPerSecond, work);
+  };
+  plan.peer = [make, count, work = plan.work](Peer& peer, uint64_t round, PeerSide&) {
+    return in_unit(peer.ask(decode_question(make.many(round, count, kDecodePrompt))), Unit::kTokensPerSecond, work);
+  };
+  plan.why = [&limits, shape, count](double value) { return limits.parts(shape, count / value); };
+  return plan;
+}
+
+Plan plan_prefix(Ours& ours, const Limits& limits, PromptMaker make) {
+  // The shared start in steps of 512 rows, the own ends in one, then a step a token.
+  const auto many = limits.step({kAgents, 1, kPrefix + kSuffix + kPrefixTokens / 2, true});
+  const double reading = limits.step({1, 512, 512, false}).seconds() + limits.step({1, kPrefix - 512, kPrefix, false}).seconds() +
+                         limits.step({kAgents, kSuffix, kPrefix + kSuffix, false}).seconds();
+  Plan plan;
+  plan.cell = {"prefix x16", Unit::kSeconds, dtype_of(ours), reading + (kPrefixTokens - 1) * many.seconds(), many.bound()};
+  plan.ours = [&ours, make](uint64_t round) {
+    return in_unit(ours.finish(make.one(round, 2000, kPrefill), make.sharing(round, kAgents, kPrefix, kSuffix), kPrefixTokens), Unit::kSeconds, 1);
+  };
+  plan.peer = [make](Peer& peer, uint64_t round, PeerSide&) {
+    return in_unit(peer.ask({{"do", "finish"}, {"warm", make.one(round, 2000, kPrefill)}, {"prompts", ids_json(make.sharing(round, kAgents, kPrefix, kSuffix))},
+                             {"tokens", kPrefixTokens}, {"shared", kPrefix}}),
+                   Unit::kSeconds, 1);
+  };
+  plan.why = [&limits, reading](double value) -> Result<std::string> {
+    ASSIGN_OR_RETURN(const auto step, limits.parts({kAgents, 1, kPrefix + kSuffix + kPrefixTokens / 2, true},
+                                                   std::max(0.0, value - reading) / kPrefixTokens));
+    return fmt::format("reading the prompts could take {:.2f} s of these; if it does, {}", reading, step);
+  };
+  return plan;
+}
+
+// From the start of the process: our own program, as a user runs it.
+Result<Value> first_token(const BenchOptions& options, const fs::path& program, const std::string& dtype, int threads, const Prompt& prompt) {
+  const fs::path file = fs::temp_directory_path() / fmt::format("colony-bench-{}.jsonl", ::getpid());
+  RETURN_IF_ERROR(write_file(file, to_line({{"ids", prompt}}) + "\n"));
+  const SystemClock clock;
+  const double start = clock.seconds();
+  auto child = Child::start({program.string(), "generate", file.string(), "--json", "--model", options.model.string(), "--dtype", dtype,
+                             "--threads", std::to_string(threads), "--max-tokens", "1", "--ignore-eos"});
+  if (!child) return Error(child.error());
+  const auto line = child->read_line(600);
+  const double wall = clock.seconds() - start;
+  const double cpu = child->finish();
+  std::error_code ignored;
+  fs::remove(file, ignored);
+  if (!line) return Error(line.error());
+  ASSIGN_OR_RETURN(const Json answer, parse_json(*line));
+  if (!answer.contains("ids") || answer["ids"].size() != 1) return corrupt("generate answered {}", *line);
+  return Value{1000 * wall, 1000 * cpu};
+}
+
+Plan plan_first(const BenchOptions& options, Ours& ours, int threads, PromptMaker make, const tensor::MachineLimits& machine) {
+  // The weights' file is read once, the packed weights written and read once.
+  std::error_code ignored;
+  const auto packed = static_cast<double>(ours.snapshot().model->weight_bytes());
+  const double bytes = (fs::is_regular_file(options.model, ignored) ? static_cast<double>(fs::file_size(options.model, ignored)) : packed) + 2 * packed;
+  Plan plan;
+  plan.cell = {"ttft", Unit::kMilliseconds, dtype_of(ours), 1000 * bytes / (1e9 * machine.read_gb_per_s), "memory"};
+  plan.ours = [&options, dtype = plan.cell.dtype, threads, make](uint64_t round) -> Result<Value> {
+    ASSIGN_OR_RETURN(const BenchPlaces places, find_places());
+    return first_token(options, places.program, dtype, threads, make.one(round, 0, kFirstPrompt));
+  };
+  plan.peer = [make](Peer& peer, uint64_t round, PeerSide& side) -> Result<Value> {
+    ASSIGN_OR_RETURN(const auto first, peer.first_token(make.one(round, 0, kFirstPrompt)));
+    // The better one for the peer: without the interpreter's start and its imports.
+    side.more["with_imports"] = side.rounds.empty() ? 1000 * first.whole : std::min(side.more["with_imports"].get<double>(), 1000 * first.whole);
+    return Value{1000 * first.without_imports, 1000 * first.cpu};
+  };
+  plan.why = [](double) -> Result<std::string> {
+    return std::string("the weights are read, turned into the kernels' layout and written, at every start; tokenizer and template are read");
+  };
+  return plan;
+}
+
+Plan plan_busy(Ours& ours, int threads, PromptMaker make) {
+  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  Plan plan;
+  plan.cell = {"busy x16", Unit::kShare, dtype_of(ours),
+               std::min(1.0, static_cast<double>(cores) / (threads + kBusyLoops)) / std::min(1.0, static_cast<double>(cores) / threads),
+               "the fair share of the cores beside two busy loops"};
+  const auto share = [](const std::function<Result<Sample>()>& once) -> Result<Value> {
+    ASSIGN_OR_RETURN(const Sample quiet, once());
+    const BusyLoops loops(kBusyLoops);
+    ASSIGN_OR_RETURN(const Sample busy, once());
+    return Value{quiet.wall / busy.wall, 0};
+  };
+  plan.ours = [&ours, make, share](uint64_t round) {
+    return share([&] { return ours.decode(make.many(round, kAgents, kDecodePrompt), kDecodeSteps); });
+  };
+  plan.peer = [make, share](Peer& peer, uint64_t round, PeerSide&) {
+    return share([&] { return peer.ask(decode_question(make.many(round, kAgents, kDecodePrompt))); });
+  };
+  return plan;
+}
+
+void say_machine(const Bench& bench, const tensor::MachineLimits& machine, const Ours& ours, const Limits& limits) {
+  note("bench {}: {}, {}, {} threads, {}; {}; reads {:.1f} GB/s, products at most {:.0f} GOP/s", bench.options.name,
+       bench.options.model.filename().string(), dtype_of(ours), bench.threads, tensor::cpu().model, tensor::isa_name(), machine.read_gb_per_s,
+       limits.product_gop_per_s());
+}
+
+// ---- the benches ----
+
+Status bench_engine(const BenchOptions& options) {
+  Bench bench(options);
+  ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
+  const tensor::MachineLimits machine = tensor::measure_limits(bench.pool, SystemClock());
+  const Limits limits(*snapshot->model, machine, bench.ledger, bench.pool);
+  Ours ours(snapshot, bench.ledger, bench.pool);
+  say_machine(bench, machine, ours, limits);
+  const int64_t vocab = snapshot->model->config().vocab_size;
+
+  // One sequence at 8 and at 4 bits, whatever the others run at.
+  struct OneSequence {
+    std::string dtype;
+    int bits;
+    std::unique_ptr<Ours> own;
+    std::unique_ptr<Limits> own_limits;
+  };
+  std::vector<OneSequence> ones;
+  ones.push_back({"int8", 8, nullptr, nullptr});
+  ones.push_back({"int4", 4, nullptr, nullptr});
+  uint64_t cell = 0;
+  bench.plans.push_back(plan_prefill(ours, limits, {vocab, ++cell}));
+  for (OneSequence& one : ones) {
+    const std::string name = "tg x1 " + one.dtype;
+    ++cell;
+    if (dtype_of(ours) == one.dtype) {
+      bench.plans.push_back(plan_decode(name, 1, ours, limits, {vocab, cell}, one.bits));
+      continue;
     }
-    if (cell.limit > 0) {
-      line["limit"] = cell.limit;
-      line["of_limit"] = cell.lower_is_better ? cell.limit / value : value / cell.limit;
+    const auto other = bench.wanted(name) ? bench.load(one.dtype) : Result<std::shared_ptr<const engine::Snapshot>>(invalid("not asked for"));
+    if (!other) {
+      Plan plan;
+      plan.cell = {name, Unit::kTokensPerSecond, one.dtype, 0, ""};
+      plan.absent = other.error().message;
+      bench.plans.push_back(std::move(plan));
+      continue;
     }
-    line["unit"] = cell.unit;
-    if (cell.lower_is_better) line["better"] = "lower";
-    line["spread"] = spread(ours);
-    std::printf("%s\n", to_line(line).c_str());
-  } else {
-    std::string text = fmt::format("{:<12} {:>9.1f} {:<6} ±{:>2.0f} %", cell.name, value, cell.unit, 50 * spread(ours));
-    if (cell.limit > 0) {
-      text += fmt::format("  {:>3.0f} % of the limit {:.0f}", 100 * (cell.lower_is_better ? cell.limit / value : value / cell.limit), cell.limit);
-    }
-    if (!peer.empty()) {
-      const double ratio = value / median(peer);
-      text += fmt::format("  {} {:.1f} (ours × {:.2f})", peer_name, median(peer), ratio);
-    } else if (!missing.empty()) {
-      text += "  no peer: " + missing;
-    }
-    std::printf("%s\n", text.c_str());
+    one.own = std::make_unique<Ours>(*other, bench.ledger, bench.pool);
+    one.own_limits = std::make_unique<Limits>(*(*other)->model, machine, bench.ledger, bench.pool);
+    bench.plans.push_back(plan_decode(name, 1, *one.own, *one.own_limits, {vocab, cell}, one.bits));
   }
-  std::fflush(stdout);
+  for (const int count : {4, 16, 32}) {
+    bench.plans.push_back(plan_decode(fmt::format("tg x{}", count), count, ours, limits, {vocab, ++cell}, 0));
+  }
+  bench.plans.push_back(plan_prefix(ours, limits, {vocab, ++cell}));
+  bench.plans.push_back(plan_first(options, ours, bench.threads, {vocab, ++cell}, machine));
+  bench.plans.push_back(plan_busy(ours, bench.threads, {vocab, ++cell}));
+  bench.start_peers(0, [](const PeerKind&) { return true; });
+  return bench.run();
+}
+
+// 16 random PEFT folders for this model, made when they are not there.
+Result<Folders> make_adapters(const model::ModelConfig& c) {
+  ASSIGN_OR_RETURN(const BenchPlaces places, find_places());
+  const fs::path out = places.build / "bench-models" / fmt::format("adapters-r{}-{}x{}x{}", kRank, c.num_hidden_layers, c.hidden_size, c.intermediate_size);
+  const auto word = [](auto number) { return std::to_string(number); };
+  ASSIGN_OR_RETURN(Child maker, Child::start({"python3", (places.tools / "make_bench_adapters.py").string(), "peft", "--out", out.string(),
+                                              "--count", word(kAgents), "--rank", word(kRank), "--layers", word(c.num_hidden_layers),
+                                              "--hidden", word(c.hidden_size), "--intermediate", word(c.intermediate_size),
+                                              "--heads", word(c.num_attention_heads), "--kv-heads", word(c.num_key_value_heads),
+                                              "--head-dim", word(c.head_dim)}));
+  if (const auto made = maker.read_all(); !made) return unavailable("tools/make_bench_adapters.py: {}", made.error().message);
+  Folders folders;
+  for (int i = 0; i < kAgents; ++i) folders.push_back(out / fmt::format("adapter-{}", i));
+  return folders;
+}
+
+Status bench_adapters(const BenchOptions& options) {
+  Bench bench(options);
+  ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
+  const tensor::MachineLimits machine = tensor::measure_limits(bench.pool, SystemClock());
+  const Limits limits(*snapshot->model, machine, bench.ledger, bench.pool);
+  Ours ours(snapshot, bench.ledger, bench.pool);
+  say_machine(bench, machine, ours, limits);
+  const model::ModelConfig& c = snapshot->model->config();
+  ASSIGN_OR_RETURN(const Folders folders, make_adapters(c));
+
+  Plan none = plan_decode("tg x16 none", kAgents, ours, limits, {c.vocab_size, 1}, 0);
+  Plan with = plan_decode("tg x16 adapters", kAgents, ours, limits, {c.vocab_size, 1}, 0);
+  // Beside the base: every adapter read once (in bf16 at least, whatever it is kept in), a row's share of multiply-adds.
+  const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
+  const auto parameters = static_cast<double>(
+      kRank * c.num_hidden_layers * (2 * (c.hidden_size + q) + 2 * (c.hidden_size + kv) + 3 * (c.hidden_size + c.intermediate_size)));
+  const StepLimit limit = limits.step({kAgents, 1, kDecodePrompt + kWarmSteps + kDecodeSteps / 2, true}, kAgents * 2 * parameters, kAgents * 2 * parameters);
+  with.cell.limit = kAgents / limit.seconds();
+  with.cell.bound = limit.bound();
+  const PromptMaker make{c.vocab_size, 1};
+  with.ours = [&ours, make, folders, work = with.work](uint64_t round) {
+    return in_unit(ours.decode(make.many(round, kAgents, kDecodePrompt), kDecodeSteps, folders), Unit::kTokensPerSecond, work);
+  };
+  with.peer = [make, folders, work = with.work](Peer& peer, uint64_t round, PeerSide&) {
+    Json question = decode_question(make.many(round, kAgents, kDecodePrompt));
+    for (const fs::path& folder : folders) question["adapters"].push_back(folder.string());
+    return in_unit(peer.ask(question), Unit::kTokensPerSecond, work);
+  };
+  double without = 0;
+  none.finish = [&without](Cell&, double value) { without = value; };
+  with.finish = [&without](Cell& cell, double value) {
+    if (without > 0) cell.more["of_none"] = value / without;
+  };
+  // What was found about the parts is the base model's; the adapters' own is what is left.
+  with.why = [why = with.why, &without](double value) -> Result<std::string> {
+    ASSIGN_OR_RETURN(const auto base, why(value));
+    return without > 0 ? fmt::format("the adapters take {:.0f} % of a step; of the base's, {}", 100 * (1 - value / without), base) : base;
+  };
+  bench.plans.push_back(std::move(none));
+  bench.plans.push_back(std::move(with));
+  bench.start_peers(kAgents, [](const PeerKind&) { return true; });
+  for (const auto& peer : bench.peers) {
+    if (peer->kind().peer == "llama.cpp" && peer->missing().empty()) {
+      ASSIGN_OR_RETURN(const BenchPlaces places, find_places());
+      ASSIGN_OR_RETURN(Child maker, Child::start({peer->python(), (places.tools / "make_bench_adapters.py").string(), "gguf", "--out",
+                                                  folders[0].parent_path().string(), "--heads", std::to_string(c.num_attention_heads),
+                                                  "--kv-heads", std::to_string(c.num_key_value_heads), "--arch", "llama"}));
+      if (const auto made = maker.read_all(); !made) note("bench: no GGUF adapters: {}", made.error().message);
+      break;
+    }
+  }
+  return bench.run();
+}
+
+Status bench_memory(const BenchOptions& options) {
+  Bench bench(options);
+  ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
+  Ours ours(snapshot, bench.ledger, bench.pool);
+  const PromptMaker make{snapshot->model->config().vocab_size, 1};
+  Plan plan;
+  plan.cell = {"memory x16", Unit::kMebibytes, dtype_of(ours), 0, "the ledger's peak + 64 MiB", true};
+  // The peak of the process never falls: one round says it all.
+  ASSIGN_OR_RETURN(const Folders folders, make_adapters(snapshot->model->config()));
+  ASSIGN_OR_RETURN([[maybe_unused]] const Sample sample,
+                   ours.finish(make.one(0, 100, 8), make.many(0, kAgents, kAgentPrompt), kDecodeSteps, folders));
+  plan.cell.limit = static_cast<double>(bench.ledger.peak()) / (1 << 20) + 64;
+  for (const auto& [owner, bytes] : bench.ledger.owners()) plan.cell.more["ledger"][owner] = bytes;
+  plan.ours = [](uint64_t) -> Result<Value> { return Value{static_cast<double>(peak_resident_bytes()) / (1 << 20), 0}; };
+  bench.plans.push_back(std::move(plan));
+  return bench.run();
+}
+
+// Each bench in a process of its own, so that one's memory is not the other's.
+Status bench_all(const BenchOptions& options) {
+  ASSIGN_OR_RETURN(const BenchPlaces places, find_places());
+  Status all;
+  for (const std::string& name : bench_names()) {
+    if (name == "all") continue;
+    std::vector<std::string> words{places.program.string(), "bench", name, "--model", options.model.string(), "--dtype", options.dtype,
+                                   "--rounds", std::to_string(options.rounds), "--threads", std::to_string(options.threads)};
+    if (options.memory_bytes > 0) words.insert(words.end(), {"--memory", std::to_string(options.memory_bytes)});
+    if (options.json) words.push_back("--json");
+    if (options.peers.empty()) words.push_back("--no-peers");
+    if (!options.peers.empty()) {
+      words.push_back("--peers");
+      words.insert(words.end(), options.peers.begin(), options.peers.end());
+    }
+    if (!options.json) print_line("-- " + name);
+    ASSIGN_OR_RETURN(Child child, Child::start(words));
+    ASSIGN_OR_RETURN(const std::string lines, child.read_all());
+    std::fputs(lines.c_str(), stdout);
+    std::fflush(stdout);
+  }
+  return all;
 }
 
 }  // namespace
 
+const std::vector<std::string>& bench_names() {
+  static const std::vector<std::string> names{"engine", "adapters", "memory", "all"};
+  return names;
+}
+
 Status run_bench(const BenchOptions& options) {
-  if (options.name != "engine") return invalid("no bench named '{}'; there is: engine", options.name);
-  const int threads = options.threads > 0 ? options.threads : machine_threads();
-  ByteLedger ledger(options.memory_bytes > 0 ? options.memory_bytes : machine_memory_bytes() / 10 * 7);
-  tensor::ThreadPool pool(threads);
-  ASSIGN_OR_RETURN(const auto snapshot,
-                   engine::Snapshot::load(options.model, options.model.string(), options.dtype, ledger, pool));
-  const model::ModelConfig& config = snapshot->model->config();
-  const auto type = snapshot->model->dtype();
-
-  // Roofline: every weight is read once a step, every product done once a row.
-  const SystemClock clock;
-  const double bytes_rate = 1e9 * tensor::measure_limits(pool, clock).read_gb_per_s, ops_rate = product_rate(config, type, pool);
-  const auto layer_params = static_cast<double>(
-      config.num_hidden_layers *
-      (config.hidden_size * (2 * config.num_attention_heads + 2 * config.num_key_value_heads) * config.head_dim +
-       3 * config.hidden_size * config.intermediate_size));
-  const auto head_params = static_cast<double>(config.vocab_size * config.hidden_size);
-  const auto weight_bytes = static_cast<double>(snapshot->model->weight_bytes());
-  const auto step_seconds = [&](double rows, double head_rows) {
-    return std::max(weight_bytes / bytes_rate, 2 * (rows * layer_params + head_rows * head_params) / ops_rate);
-  };
-
-  Ours ours(snapshot, ledger, pool);
-  std::optional<Error> failed;
-  const auto value_of = [&](const Result<double>& result) {
-    if (!result) failed = result.error();
-    return result && !failed ? *result : 0.0;
-  };
-  const std::string int8 = std::string("tg x1 ") + std::string(tensor::weight_type_name(type));
-  std::vector<Cell> cells;
-  cells.push_back({"pp512", "pp512", "tok/s", false, [&] { return kPrefill / value_of(ours.prefill_seconds(kPrefill)); },
-                   kPrefill / step_seconds(kPrefill, 1)});
-  for (const int n : {1, 4, 16, 32}) {
-    cells.push_back({n == 1 ? int8 : fmt::format("tg x{}", n), fmt::format("tg x{}", n), "tok/s", false,
-                     [&, n] { return value_of(ours.decode_rate(n)); }, n / step_seconds(n, n)});
-  }
-  cells.push_back({"prefix x16", "prefix x16", "tok/s", false, [&] { return value_of(ours.prefix_rate(16)); },
-                   16.0 * (kPrefix + kSuffix) / step_seconds(kPrefix + 16 * kSuffix, 16)});
-  cells.push_back({"ttft", "ttft", "ms", true, [&] { return 1000 * value_of(ours.prefill_seconds(kTtftPrompt)); },
-                   1000 * step_seconds(kTtftPrompt, 1)});
-
-  Peers peers;
-  std::string missing;
-  if (!options.peers) {
-    missing = "not asked for";
-  } else if (const Status ready = peers.prepare(options.model); !ready) {
-    missing = ready.error().message;
-  }
-  std::fprintf(stderr, "bench engine: %s, %s, %d threads, %s, reads %.1f GB/s, products %.0f GOP/s%s%s\n",
-               options.model.filename().c_str(), std::string(tensor::weight_type_name(type)).c_str(), threads,
-               tensor::isa_name().c_str(), bytes_rate / 1e9, ops_rate / 1e9, missing.empty() ? "" : "; no peer: ", missing.c_str());
-
-  std::string peer_cells;
-  for (const Cell& cell : cells) peer_cells += (peer_cells.empty() ? "" : ",") + cell.peer_cell;
-  std::map<std::string, std::vector<double>> our_values;
-  std::map<std::string, std::map<std::string, std::vector<double>>> peer_values;  // format, cell
-  for (int round = 0; round < std::max(3, options.rounds); ++round) {
-    for (const Cell& cell : cells) {
-      const double value = cell.ours();
-      if (failed) return *failed;
-      our_values[cell.name].push_back(value);
-    }
-    if (!missing.empty()) continue;
-    for (const PeerFormat& peer : Peers::formats()) {
-      const auto values = peers.round(peer.format, peer_cells, threads, round);
-      if (!values) {
-        missing = values.error().message;
-        break;
-      }
-      for (const auto& [cell, value] : *values) peer_values[peer.format][cell].push_back(value);
+  for (const std::string& peer : options.peers) {
+    const auto& kinds = peer_kinds();
+    if (std::none_of(kinds.begin(), kinds.end(), [&](const PeerKind& kind) { return kind.peer == peer; })) {
+      return invalid("no peer named '{}'; there are: llama.cpp, openvino, vllm", peer);
     }
   }
-  for (const Cell& cell : cells) {
-    bool printed = false;
-    for (const PeerFormat& peer : Peers::formats()) {
-      const auto& values = peer_values[peer.format][cell.peer_cell];
-      if (values.empty()) continue;
-      print_cell(options, cell, our_values[cell.name], peer.name, values, "");
-      printed = true;
-    }
-    if (!printed) print_cell(options, cell, our_values[cell.name], "", {}, missing);
-  }
-  return {};
+  if (options.name == "engine") return bench_engine(options);
+  if (options.name == "adapters") return bench_adapters(options);
+  if (options.name == "memory") return bench_memory(options);
+  if (options.name == "all") return bench_all(options);
+  std::string there;
+  for (const std::string& name : bench_names()) there += (there.empty() ? "" : ", ") + name;
+  return invalid("no bench named '{}'; there are: {}", options.name, there);
 }
 
 }  // namespace colony::app

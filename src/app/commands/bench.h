@@ -1,12 +1,17 @@
-// colony bench engine: tokens a second of our engine and of llama.cpp, cell by cell, in one run.
+// colony bench NAME: what the engine does on this machine, beside its peers and beside the limit.
 //
-// Rounds alternate: ours, then each peer, at least three times; a cell's number is the median, its
-// spread (max - min) / median. Peers are measured by tools/bench_peers.py; the limits come from what
-// this machine's memory and our own matrix product are measured to do.
+//   engine     prompts and decoding at 1 to 32 sequences, a shared prefix, beside busy loops, from process start
+//   adapters   16 sequences with 16 adapters of rank 8, and without
+//   memory     resident memory of 16 agents against the byte ledger
+//   all        the three, each in a process of its own
+//
+// Rounds alternate cell by cell: ours, then each peer, at least three times; a number is the median, its
+// spread (max - min) / median. The peers run in processes of their own, stopped while they are not asked.
 #pragma once
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 
@@ -18,13 +23,17 @@ struct BenchOptions {
   std::string dtype = "auto";
   int threads = 0;               // 0: all of the machine
   uint64_t memory_bytes = 0;     // the ledger's ceiling; 0: 70 % of the machine's
-  int rounds = 3;                // at least 3
+  int rounds = 3;                // at least 1; what is published has 3 or more
   bool json = false;
-  bool peers = true;
+  std::vector<std::string> peers{"llama.cpp", "openvino", "vllm"};
+  std::vector<std::string> cells;  // these only; empty: all
 };
 
-// Prints one line a cell and peer on standard output. Fails when the model cannot be loaded or the
-// name is unknown; a peer that cannot be had is named in the lines and is no failure.
+const std::vector<std::string>& bench_names();
+
+// Prints one line a cell and peer on standard output (conventions 2b). Fails kInvalid when a bench, peer or
+// cell is unknown, and when the model cannot be loaded; a peer that cannot be had is named in the lines, with the
+// reason, and is no failure.
 Status run_bench(const BenchOptions& options);
 
 }  // namespace colony::app
