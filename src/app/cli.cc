@@ -23,7 +23,7 @@ constexpr const char* kVersion = "colony 0.1.0";
 
 void add_model(CLI::App& verb, ModelOptions& o) {
   verb.add_option("--model", o.model, "folder, .gguf file or hub id (default: the starter model)");
-  verb.add_option("--dtype", o.dtype, "weights as auto, f32, bf16 or int8")->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
+  verb.add_option("--dtype", o.dtype, "weights as auto, f32, bf16, int8 or int4")->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
   verb.add_option("--adapter", o.adapter, "PEFT folder");
   verb.add_option("--threads", o.threads, "threads (default: all of the machine)")->check(CLI::Range(1, 1024));
   verb.add_option("--batch", o.batch, "rows computed at once")->check(CLI::Range(1, 512));

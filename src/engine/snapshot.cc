@@ -147,10 +147,10 @@ double measure(tensor::WeightType type, tensor::ThreadPool& pool) {
 
 Result<tensor::WeightType> choose_dtype(const std::string& dtype, tensor::ThreadPool& pool) {
   using tensor::WeightType;
-  for (const WeightType type : {WeightType::kF32, WeightType::kBf16, WeightType::kInt8}) {
+  for (const WeightType type : {WeightType::kF32, WeightType::kBf16, WeightType::kInt8, WeightType::kInt4}) {
     if (dtype == tensor::weight_type_name(type)) return type;
   }
-  if (dtype != "auto") return invalid("dtype is '{}', expected auto, f32, bf16 or int8", dtype);
+  if (dtype != "auto") return invalid("dtype is '{}', expected auto, f32, bf16, int8 or int4", dtype);
   const tensor::Cpu& cpu = tensor::cpu();
   if (cpu.avx_vnni || cpu.avx512_vnni || cpu.amx_int8) return WeightType::kInt8;
   // Without int8 dot products it depends on the machine.
