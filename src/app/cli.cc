@@ -56,7 +56,7 @@ CLI::Validator size_of_memory() {
 
 void add_model(CLI::App& verb, ModelOptions& o) {
   verb.add_option("--model", o.model, "folder, .gguf file or hub id (default: the starter model)");
-  verb.add_option("--dtype", o.dtype, "weights as auto, f32, bf16 or int8")->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
+  verb.add_option("--dtype", o.dtype, "weights as auto, f32, bf16, int8 or int4")->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
   verb.add_option("--adapter", o.adapter, "PEFT folder");
   verb.add_option("--threads", o.threads, "threads (default: all of the machine)")->check(whole(1, 1024));
   verb.add_option("--batch", o.batch, "rows computed at once")->check(whole(1, 512));

@@ -56,7 +56,6 @@ Result<std::filesystem::path> find_model(const std::string& model) {
 }
 
 Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
-  if (options.dtype == "int4") return invalid("--dtype int4 is not supported by this version; int8 is");
   if (options.batch < 1 || options.batch > 512) return invalid("--batch is {}, expected 1 to 512", options.batch);
   if (options.threads < 0 || options.threads > 1024) return invalid("--threads is {}, expected 1 to 1024", options.threads);
   uint64_t memory = machine_memory_bytes() / 10 * 7;

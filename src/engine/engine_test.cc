@@ -240,9 +240,9 @@ TEST_P(SlowEngineRows, OfTheStarterModelAreTheirOwnToTheBit) {
   check_rows_are_their_own(path, GetParam(), make_cases(49152, 16, false, 110), 9, {1, 2, 3});
 }
 
-INSTANTIATE_TEST_SUITE_P(Slow, SlowEngineRows, ::testing::Values("f32", "bf16", "int8"),
+INSTANTIATE_TEST_SUITE_P(Slow, SlowEngineRows, ::testing::Values("f32", "bf16", "int8", "int4"),
                          [](const auto& one) { return one.param; });
-INSTANTIATE_TEST_SUITE_P(Dtypes, EngineRows, ::testing::Values("f32", "bf16", "int8"),
+INSTANTIATE_TEST_SUITE_P(Dtypes, EngineRows, ::testing::Values("f32", "bf16", "int8", "int4"),
                          [](const auto& one) { return one.param; });
 
 // A constraint: one of some words, and nothing after it.

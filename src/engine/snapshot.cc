@@ -118,10 +118,10 @@ Result<TextSide> load_gguf(const model::GgufFile& gguf, const fs::path& path) {
 
 Result<tensor::WeightType> choose_dtype(const std::string& dtype) {
   using tensor::WeightType;
-  for (const WeightType type : {WeightType::kF32, WeightType::kBf16, WeightType::kInt8}) {
+  for (const WeightType type : {WeightType::kF32, WeightType::kBf16, WeightType::kInt8, WeightType::kInt4}) {
     if (dtype == tensor::weight_type_name(type)) return type;
   }
-  if (dtype != "auto") return invalid("dtype is '{}', expected auto, f32, bf16 or int8", dtype);
+  if (dtype != "auto") return invalid("dtype is '{}', expected auto, f32, bf16, int8 or int4", dtype);
   // The same at every start, or the same seed would not give the same run, and a run could not go
   // on: a measurement at load chose f32 once in eight starts beside a busy machine. int8 decodes
   // fastest on every kind of machine measured (AVX2 alone to AVX-512 VNNI), in a quarter of f32's memory.

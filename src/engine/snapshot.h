@@ -32,7 +32,7 @@ struct Snapshot {
   TextSide text;
   std::vector<int32_t> eos_ids;  // generation_config > config > tokenizer
 
-  // `dtype`: "auto", "f32", "bf16", "int8".
+  // `dtype`: "auto", "f32", "bf16", "int8", "int4".
   static Result<std::shared_ptr<const Snapshot>> load(const std::filesystem::path& path,
                                                       const std::string& name,
                                                       const std::string& dtype, ByteLedger& ledger,

@@ -405,4 +405,21 @@ void decode(DType type, const std::byte* data, std::span<float> out) {
   }
 }
 
+bool decode_int4(DType type, const std::byte* data, std::span<uint16_t> d, std::span<uint16_t> m, std::span<uint8_t> q) {
+  if (type != DType::kQ4_0 && type != DType::kQ4_1) return false;
+  const bool with_min = type == DType::kQ4_1;
+  const auto* b = reinterpret_cast<const uint8_t*>(data);
+  for (size_t g = 0; g < d.size(); ++g, b += with_min ? 20 : 18) {
+    d[g] = u16(b);
+    m[g] = with_min ? u16(b + 2) : tensor::to_f16(-8.0f * from_f16(d[g]));
+    if (!with_min && from_f16(m[g]) != -8.0f * from_f16(d[g])) return false;
+    const uint8_t* nibbles = b + (with_min ? 4 : 2);
+    for (size_t j = 0; j < 16; ++j) {
+      q[g * 32 + j] = nibbles[j] & 15;
+      q[g * 32 + 16 + j] = nibbles[j] >> 4;
+    }
+  }
+  return true;
+}
+
 }  // namespace colony::model

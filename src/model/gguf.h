@@ -70,4 +70,8 @@ BlockShape block_shape(DType type);
 // Decodes out.size() numbers, a multiple of the block, from `data`. Needs enough data.
 void decode(DType type, const std::byte* data, std::span<float> out);
 
+// The numbers of Q4_1 and Q4_0 blocks as they are stored, x = d q + m, q in 0…15: d, m (f16) one a block,
+// q in order. False for other types, and for a Q4_0 block whose -8 d is no f16. Needs enough data.
+bool decode_int4(DType type, const std::byte* data, std::span<uint16_t> d, std::span<uint16_t> m, std::span<uint8_t> q);
+
 }  // namespace colony::model

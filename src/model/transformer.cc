@@ -99,6 +99,11 @@ const GgufFile* Transformer::gguf() const { return state_->weights.gguf().get();
 
 namespace {
 
+// The head of a 4-bit model keeps 8 bits.
+tensor::WeightType head_type(tensor::WeightType dtype) {
+  return dtype == tensor::WeightType::kInt4 ? tensor::WeightType::kInt8 : dtype;
+}
+
 // Packs several [n_i, k] tensors under each other as one matrix.
 PackedMatrix pack_stacked(const std::vector<WeightRef>& parts, tensor::WeightType dtype, tensor::ThreadPool& pool,
                           tensor::Activations activations) {
@@ -112,7 +117,14 @@ PackedMatrix pack_stacked(const std::vector<WeightRef>& parts, tensor::WeightTyp
           row -= part.rows;
         }
       },
-      pool, activations);
+      pool, activations,
+      [&parts](int64_t row, const tensor::Int4Row& out) {
+        for (const auto& part : parts) {
+          if (row < part.rows) return part.int4_row(row, out);
+          row -= part.rows;
+        }
+        return false;
+      });
 }
 
 Result<std::vector<float>> read_vector(const Weights& weights, const std::string& name, int64_t size) {
@@ -156,7 +168,7 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
                 (bytes_for(q + 2 * kv, c.hidden_size) + bytes_for(c.hidden_size, q) +
                  bytes_for(2 * c.intermediate_size, c.hidden_size) + bytes_for(c.hidden_size, c.intermediate_size) +
                  static_cast<uint64_t>(2 * c.hidden_size) * 4) +
-            bytes_for(c.vocab_size, c.hidden_size) + static_cast<uint64_t>(c.hidden_size) * 4;
+            PackedMatrix::bytes_for(head_type(s.dtype), c.vocab_size, c.hidden_size) + static_cast<uint64_t>(c.hidden_size) * 4;
   ASSIGN_OR_RETURN(s.lease, ledger.take("weights", s.bytes));
 
   for (const auto& name : s.weights.unexpected()) log_warn("{}: tensor {} is not used", path.string(), to_line(Json(name)));
@@ -206,7 +218,7 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
     s.layers[i].down = pack_stacked(parts[i].down, s.dtype, pool, Activations::kRow13);
   }
   s.tied_head = head.data.data() == s.embedding.data.data();
-  s.head = pack_stacked({head}, s.dtype, pool, Activations::kRow13);
+  s.head = pack_stacked({head}, head_type(s.dtype), pool, Activations::kRow13);
   s.weights.release();
   return std::shared_ptr<const Transformer>(model);
 }

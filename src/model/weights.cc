@@ -127,7 +127,7 @@ void hash_file(Sha256& hash, std::span<const std::byte> bytes, uint64_t header) 
 
 }  // namespace
 
-void WeightRef::row(int64_t row, std::span<float> out) const {
+const std::byte* WeightRef::row_data(int64_t row) const {
   int64_t at = row;
   if (permuted_heads > 0) {
     const int64_t head_rows = rows / permuted_heads;
@@ -135,7 +135,13 @@ void WeightRef::row(int64_t row, std::span<float> out) const {
     at = head * head_rows + (i < half ? 2 * i : 2 * (i - half) + 1);
   }
   const auto [numbers, bytes] = block_shape(type);
-  decode(type, data.data() + at * (columns / numbers) * bytes, out);
+  return data.data() + at * (columns / numbers) * bytes;
+}
+
+void WeightRef::row(int64_t row, std::span<float> out) const { decode(type, row_data(row), out); }
+
+bool WeightRef::int4_row(int64_t row, const tensor::Int4Row& out) const {
+  return decode_int4(type, row_data(row), out.d, out.m, out.q);
 }
 
 Result<Weights> Weights::open(const std::filesystem::path& path) {

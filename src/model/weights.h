@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "model/gguf.h"
 #include "model/safetensors.h"
+#include "tensor/matmul.h"
 
 namespace colony::model {
 
@@ -27,6 +28,11 @@ struct WeightRef {
 
   // Row `row` in HF's order. out: [columns].
   void row(int64_t row, std::span<float> out) const;
+  // The same as it is stored, or false where it is not stored in 4-bit groups (gguf.h).
+  bool int4_row(int64_t row, const tensor::Int4Row& out) const;
+
+ private:
+  const std::byte* row_data(int64_t row) const;
 };
 
 class Weights {

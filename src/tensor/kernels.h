@@ -13,20 +13,23 @@ namespace colony::tensor {
 inline constexpr int kPanel = 32;   // outputs of one panel of packed weights
 inline constexpr int kGroup = 32;   // k of one int8 group
 inline constexpr int kInt8GroupBytes = kGroup * kPanel + 2 * 2 * kPanel;  // q, then d and m in f16
+// Nibbles: byte (i/8 · 32 + j) · 4 + i%4 has output j's place i of the group below (i/4 even) or above;
+// then d and m in f16.
+inline constexpr int kInt4GroupBytes = kGroup * kPanel / 2 + 2 * 2 * kPanel;
 inline constexpr int kActivationMax = 4095;       // 13 bits
 inline constexpr int kGroupActivationMax = 127;   // 8 bits
 
 // One panel (32 outputs) times `rows` rows of x; writes tile [rows, 32] at y with stride ldy.
 struct PanelArgs {
-  // f32: float [rows, ldx]; bf16: uint16 pairs; int8: int16 [rows, ldx], or int8 (8-bit activations)
+  // f32: float [rows, ldx]; bf16: uint16 pairs; int8, int4: int16 [rows, ldx], or int8 (8-bit activations)
   const void* x = nullptr;
   int64_t ldx = 0;              // elements from a row to the next
   const void* panel = nullptr;
-  int64_t k = 0;                // padded: to 2 for bf16, to 32 for int8
+  int64_t k = 0;                // padded: to 2 for bf16, to 32 for int8 and int4
   int64_t rows = 0;
   const float* row_scale = nullptr;   // int8, 13-bit activations: t, [rows]
   const float* group_scale = nullptr; // int8, 8-bit activations: t of each group, [rows, k/32]
-  const float* group_sums = nullptr;  // int8: Σ p of each group (8-bit: t Σ p), [rows, k/32]
+  const float* group_sums = nullptr;  // Σ p of each group (8-bit activations: t Σ p), [rows, k/32]
   float* y = nullptr;
   int64_t ldy = 0;
 };
@@ -73,6 +76,7 @@ struct Kernels {
   void (*panel_bf16)(const PanelArgs&) = nullptr;
   void (*panel_int8)(const PanelArgs&) = nullptr;
   void (*panel_int8_x8)(const PanelArgs&) = nullptr;  // 8-bit activations
+  void (*panel_int4)(const PanelArgs&) = nullptr;     // 8-bit activations
   // One row: x [k] -> p [k padded to 32], its scale and group sums.
   void (*quantize_row)(const float* x, int64_t k, int16_t* p, float* scale, float* sums) = nullptr;
   // The same with 8 bits and a scale a group: scales, sums [k/32].
@@ -94,9 +98,9 @@ struct Kernels {
 };
 
 extern const Kernels kKernelsAvx2;
-extern const Kernels kKernelsAvxVnni;    // int8 panels only; the rest as AVX2
+extern const Kernels kKernelsAvxVnni;    // int8 and int4 panels only; the rest as AVX2
 extern const Kernels kKernelsAvx512;
-extern const Kernels kKernelsAvx512Vnni;  // int8 panels only; the rest as AVX-512
+extern const Kernels kKernelsAvx512Vnni;  // int8 and int4 panels only; the rest as AVX-512
 extern const Kernels kKernelsAvx512Bf16;  // bf16 panels only; the rest as AVX-512
 
 // The best for cpu(); tests may force another with ForceKernels.

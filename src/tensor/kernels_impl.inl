@@ -3,7 +3,7 @@
 // The including file defines, for 16 lanes of float `F` and of int32 `I`, and 32 lanes of int16 `W`:
 //   f_zero f_set f_load f_store f_fma f_add f_sub f_mul f_div f_max f_min f_load_f16 f_load_bf16
 //   f_load_s8 f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16,
-//   w_load_u8 w_set_pair i_dot, bf_load bf_set_pair bf_dot, and the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kVecs (1 or 2), kAccVecs.
+//   w_load_u8 w_set_pair i_dot, q_load q_set q_dot, n_split n_store n_zero n_dot n_sum, bf_load bf_set_pair bf_dot, and the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kVecs (1 or 2), kAccVecs.
 // No function of the standard library is called here: this text is compiled with wider
 // instructions than the rest of the program, and the linker must not share it.
 
@@ -198,6 +198,115 @@ COLONY_PANEL(panel_bf16, tile_bf16, kRowsBf16)
 COLONY_PANEL(panel_int8, tile_int8, kRowsInt8)
 COLONY_PANEL(panel_int8_x8, tile_int8_x8, kRowsInt8)
 #undef COLONY_PANEL
+
+// 4-bit weights, 8-bit activations with a scale a group: exact integers inside a group, then as
+// tile_int8_x8, operation for operation. Weights of groups from…to - 1 come from the panel's nibbles,
+// or from `bytes`, where unpack_int4 has put them as tile_int8_x8 would want them; sums of earlier
+// groups wait in y.
+template <int R, int NV, bool kBytes>
+INLINE void tile_int4(const PanelArgs& a, const uint8_t* bytes, int64_t from, int64_t to, int64_t row, int vec) {
+  F acc[R][NV];
+  const int8_t* x[R];
+  const float *scales[R], *sums[R];
+  const int64_t groups = a.k / kGroup;
+  for (int r = 0; r < R; ++r) {
+    x[r] = static_cast<const int8_t*>(a.x) + (row + r) * a.ldx;
+    scales[r] = a.group_scale + (row + r) * groups;
+    sums[r] = a.group_sums + (row + r) * groups;
+    for (int v = 0; v < NV; ++v) {
+      acc[r][v] = from == 0 ? f_zero() : f_load(a.y + (row + r) * a.ldy + (vec + v) * 16);
+    }
+  }
+  const auto* group = static_cast<const uint8_t*>(a.panel) + from * kInt4GroupBytes;
+  constexpr int64_t kLines = kInt4GroupBytes / 64;
+  constexpr int64_t kStep = kBytes ? kRowsInt4 : kRowsNibbles;
+  const int64_t passes = (a.rows + kStep - 1) / kStep, pass = row / kStep;
+  const int64_t first_line = kLines * pass / passes, last_line = kLines * (pass + 1) / passes;
+  for (int64_t g = from; g < to; ++g, group += kInt4GroupBytes, bytes += kGroup * kPanel) {
+    N dot[R][NV];
+    for (int r = 0; r < R; ++r) {
+      for (int v = 0; v < NV; ++v) dot[r][v] = n_zero();
+    }
+    for (int64_t line = first_line; line < last_line; ++line) prefetch_far(group + groups * kInt4GroupBytes + 64 * line);
+    for (int k = 0; k < kGroup; k += 8) {
+      W low[NV], high[NV];
+      for (int v = 0; v < NV; ++v) {
+        if constexpr (kBytes) {
+          low[v] = q_load(bytes + k * kPanel + 64 * (vec + v));
+          high[v] = q_load(bytes + (k + 4) * kPanel + 64 * (vec + v));
+        } else {
+          n_split(group + k / 2 * kPanel + 64 * (vec + v), &low[v], &high[v]);
+          prefetch(group + 2 * kInt4GroupBytes + k / 2 * kPanel + 64 * (vec + v));
+        }
+      }
+      for (int r = 0; r < R; ++r) {
+        const W xv = q_set(x[r] + g * kGroup + k);
+        for (int v = 0; v < NV; ++v) dot[r][v] = n_dot(dot[r][v], low[v], xv);
+      }
+      for (int r = 0; r < R; ++r) {
+        const W xv = q_set(x[r] + g * kGroup + k + 4);
+        for (int v = 0; v < NV; ++v) dot[r][v] = n_dot(dot[r][v], high[v], xv);
+      }
+    }
+    const auto* d = reinterpret_cast<const uint16_t*>(group + kGroup * kPanel / 2) + 16 * vec;
+    for (int v = 0; v < NV; ++v) {
+      const F scale = f_load_f16(d + 16 * v);
+      const F least = f_load_f16(d + kPanel + 16 * v);
+      for (int r = 0; r < R; ++r) {
+        acc[r][v] = f_fma(i_to_f(n_sum(dot[r][v])), f_mul(scale, f_set(scales[r][g])), acc[r][v]);
+        acc[r][v] = f_fma(f_set(sums[r][g]), least, acc[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + (vec + v) * 16, acc[r][v]);
+  }
+}
+
+constexpr int64_t kInt4Chunk = 16;  // groups: 16 KiB of bytes, which the first-level cache holds
+
+static void unpack_int4(const PanelArgs& a, int64_t from, int64_t to, uint8_t* bytes) {
+  const auto* group = static_cast<const uint8_t*>(a.panel) + from * kInt4GroupBytes;
+  for (int64_t g = from; g < to; ++g, group += kInt4GroupBytes) {
+    for (int k = 0; k < kGroup; k += 8, bytes += 8 * kPanel) {
+      for (int v = 0; v < 2; ++v) {
+        W low, high;
+        n_split(group + k / 2 * kPanel + 64 * v, &low, &high);
+        n_store(bytes + 64 * v, low);
+        n_store(bytes + 4 * kPanel + 64 * v, high);
+      }
+    }
+  }
+}
+
+template <int R, int NV, bool kBytes>
+static void rows_int4(const PanelArgs& a, const uint8_t* bytes, int64_t from, int64_t to, int64_t row) {
+  for (int vec = 0; vec < 2; vec += NV) tile_int4<R, NV, kBytes>(a, bytes, from, to, row, vec);
+}
+
+// Few rows split nibbles as they go; for many that is done once a chunk of groups.
+static void panel_int4(const PanelArgs& a) {
+  const int64_t groups = a.k / kGroup;
+  if (a.rows < 2 * kRowsInt4) {
+    int64_t row = 0;
+    for (; a.rows - row >= kRowsNibbles; row += kRowsNibbles) rows_int4<kRowsNibbles, kVecs, false>(a, nullptr, 0, groups, row);
+    if (kRowsNibbles > 4 && a.rows - row >= 4) rows_int4<4, kVecs, false>(a, nullptr, 0, groups, row), row += 4;
+    if (kRowsNibbles > 2 && a.rows - row >= 2) rows_int4<2, kVecs, false>(a, nullptr, 0, groups, row), row += 2;
+    for (; row < a.rows; ++row) rows_int4<1, 2, false>(a, nullptr, 0, groups, row);
+    return;
+  }
+  alignas(64) uint8_t bytes[kInt4Chunk * kGroup * kPanel];
+  const int64_t chunks = (groups + kInt4Chunk - 1) / kInt4Chunk;
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const int64_t from = groups * chunk / chunks, to = groups * (chunk + 1) / chunks;
+    unpack_int4(a, from, to, bytes);
+    int64_t row = 0;
+    for (; a.rows - row >= kRowsInt4; row += kRowsInt4) rows_int4<kRowsInt4, kVecs, true>(a, bytes, from, to, row);
+    if (a.rows - row >= 4) rows_int4<4, kVecs, true>(a, bytes, from, to, row), row += 4;
+    if (a.rows - row >= 2) rows_int4<2, kVecs, true>(a, bytes, from, to, row), row += 2;
+    if (row < a.rows) rows_int4<1, 2, true>(a, bytes, from, to, row);
+  }
+}
 
 // ---- rows of activations ----
 // The last, incomplete 16 numbers, padded with zeros.
@@ -652,6 +761,6 @@ static uint64_t read_bytes(const void* p, int64_t bytes) {
 }
 
 #define COLONY_KERNEL_TABLE                                                                    \
-  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, quantize_row,  quantize_row_x8,    round_row_bf16, rms_norm_row,       \
+  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, quantize_row,  quantize_row_x8,    round_row_bf16, rms_norm_row,       \
    silu_mul_row, add_row,    attention_tile, lora_shrink, lora_expand, max_of,       sum_exp,        peak_f32,           \
    peak_bf16,    peak_int8,  read_bytes}

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/check.h"
 #include "tensor/f16.h"
@@ -26,6 +27,7 @@ uint64_t panel_bytes(WeightType type, int64_t k) {
     case WeightType::kF32: return static_cast<uint64_t>(k) * kPanel * 4;
     case WeightType::kBf16: return static_cast<uint64_t>(round_up(k, 2)) * kPanel * 2;
     case WeightType::kInt8: return static_cast<uint64_t>(round_up(k, kGroup) / kGroup) * kInt8GroupBytes;
+    case WeightType::kInt4: return static_cast<uint64_t>(round_up(k, kGroup) / kGroup) * kInt4GroupBytes;
   }
   return 0;
 }
@@ -37,23 +39,85 @@ int64_t int8_at(Activations activations, int64_t i, int64_t j) {
   return (i / together * kPanel + j) * together + i % together;
 }
 
+// The same for the nibbles of int4, whose byte this is; above: which half of it.
+int64_t int4_at(int64_t i, int64_t j) { return (i / 8 * kPanel + j) * 4 + i % 4; }
+bool int4_above(int64_t i) { return i / 4 % 2 == 1; }
+
 // One output's weights of one group: the scale and least value it is stored with, and its q.
-struct Int8Group {
+struct Group {
   uint16_t d = 0, m = 0;
 };
-Int8Group quantize_group(const float* w, int64_t count, uint8_t* q) {
+Group quantize_group8(const float* w, int64_t count, uint8_t* q) {
   float low = w[0], high = w[0];
   for (int64_t i = 1; i < count; ++i) {
     low = std::min(low, w[i]);
     high = std::max(high, w[i]);
   }
-  const Int8Group group{to_f16((high - low) / 255.0f), to_f16(low)};
+  const Group group{to_f16((high - low) / 255.0f), to_f16(low)};
   const float d = from_f16(group.d), m = from_f16(group.m);
   for (int64_t i = 0; i < count; ++i) {
     const float steps = d > 0 ? std::nearbyint((w[i] - m) / d) : 0.0f;
     q[i] = static_cast<uint8_t>(std::clamp(steps, 0.0f, 255.0f));
   }
   return group;
+}
+
+// Sets q to the nearest of 0…15 for w ≈ d q + m; gives the squared error.
+float nearest4(const float* w, int64_t count, float d, float m, uint8_t* q) {
+  const float inverse = d != 0 ? 1.0f / d : 0.0f;
+  float error = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    // Rounds to nearest; a NaN becomes 0.
+    const float steps = std::clamp((w[i] - m) * inverse, 0.0f, 15.0f) + 0.5f;
+    q[i] = steps > 0 ? static_cast<uint8_t>(steps) : uint8_t{0};
+    const float off = w[i] - (d * static_cast<float>(q[i]) + m);
+    error += off * off;
+  }
+  return error;
+}
+
+// Least squares over d and m, from several starts: the group's own range and narrower ones, each
+// improved by fitting d and m to the q it gave. Weights that are exactly d q + m come back as they are.
+Group quantize_group4(const float* w, int64_t count, uint8_t* q) {
+  float low = w[0], high = w[0];
+  for (int64_t i = 1; i < count; ++i) {
+    low = std::min(low, w[i]);
+    high = std::max(high, w[i]);
+  }
+  Group best;
+  float least = std::numeric_limits<float>::infinity();
+  uint8_t tried[kGroup];
+  const auto take = [&](float d, float m) {
+    const Group group{to_f16(d), to_f16(m)};
+    const float error = nearest4(w, count, from_f16(group.d), from_f16(group.m), tried);
+    if (error < least || std::isinf(least)) {
+      least = error;
+      best = group;
+      std::copy_n(tried, count, q);
+    }
+  };
+  take((high - low) / 15.0f, low);
+  for (const float narrow : {0.0f, 0.04f, 0.08f, 0.12f}) {
+    float d = (high - low) * (1 - 2 * narrow) / 15.0f, m = low + (high - low) * narrow;
+    for (int round = 0; round < 2; ++round) {
+      nearest4(w, count, d, m, tried);
+      double sum_q = 0, sum_qq = 0, sum_w = 0, sum_qw = 0;
+      for (int64_t i = 0; i < count; ++i) {
+        const double step = tried[i], value = static_cast<double>(w[i]);
+        sum_q += step;
+        sum_qq += step * step;
+        sum_w += value;
+        sum_qw += step * value;
+      }
+      const auto size = static_cast<double>(count);
+      const double spread = size * sum_qq - sum_q * sum_q;
+      if (!(spread > 0)) break;
+      d = static_cast<float>((size * sum_qw - sum_q * sum_w) / spread);
+      m = static_cast<float>((sum_w - static_cast<double>(d) * sum_q) / size);
+    }
+    take(d, m);
+  }
+  return best;
 }
 
 }  // namespace
@@ -63,6 +127,7 @@ std::string_view weight_type_name(WeightType type) {
     case WeightType::kF32: return "f32";
     case WeightType::kBf16: return "bf16";
     case WeightType::kInt8: return "int8";
+    case WeightType::kInt4: return "int4";
   }
   return "?";
 }
@@ -87,7 +152,7 @@ uint64_t PackedMatrix::bytes_for(WeightType type, int64_t n, int64_t k) {
 }
 
 PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const RowSource& rows,
-                                ThreadPool& pool, Activations activations) {
+                                ThreadPool& pool, Activations activations, const Int4Source& stored) {
   CHECK(n > 0 && k > 0, "a matrix has rows and columns");
   PackedMatrix matrix;
   matrix.state_ = std::make_unique<State>();
@@ -101,9 +166,14 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
   s.memory = Memory(static_cast<uint64_t>(s.panels) * s.stride);
   pool.run(static_cast<int>(s.panels), [&](int p) {
     std::vector<float> row(static_cast<size_t>(k));
+    const bool may_be_stored = type == WeightType::kInt4 && stored && k % kGroup == 0;
+    const auto groups = static_cast<size_t>(may_be_stored ? k / kGroup : 0);
+    std::vector<uint16_t> scales(groups), leasts(groups);
+    std::vector<uint8_t> steps(groups * kGroup);
     std::byte* panel = s.panel(p);
     for (int64_t j = 0; j < kPanel && p * kPanel + j < n; ++j) {
-      rows(p * kPanel + j, row);
+      const bool is_stored = may_be_stored && stored(p * kPanel + j, {scales, leasts, steps});
+      if (!is_stored) rows(p * kPanel + j, row);
       switch (type) {
         case WeightType::kF32:
           for (int64_t i = 0; i < k; ++i) reinterpret_cast<float*>(panel)[i * kPanel + j] = row[static_cast<size_t>(i)];
@@ -119,13 +189,35 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
             std::byte* group = panel + g * kInt8GroupBytes;
             uint8_t q[kGroup];
             const int64_t count = std::min<int64_t>(kGroup, k - g * kGroup);
-            const auto [d, m] = quantize_group(row.data() + g * kGroup, count, q);
+            const auto [d, m] = quantize_group8(row.data() + g * kGroup, count, q);
             for (int64_t i = 0; i < count; ++i) {
               reinterpret_cast<uint8_t*>(group)[int8_at(activations, i, j)] = q[i];
             }
-            auto* scales = reinterpret_cast<uint16_t*>(group + kGroup * kPanel);
-            scales[j] = d;
-            scales[kPanel + j] = m;
+            auto* own = reinterpret_cast<uint16_t*>(group + kGroup * kPanel);
+            own[j] = d;
+            own[kPanel + j] = m;
+          }
+          break;
+        case WeightType::kInt4:
+          for (int64_t g = 0; g * kGroup < k; ++g) {
+            std::byte* group = panel + g * kInt4GroupBytes;
+            uint8_t fitted[kGroup];
+            const uint8_t* q = fitted;
+            const int64_t count = std::min<int64_t>(kGroup, k - g * kGroup);
+            Group scale;
+            if (is_stored) {
+              const auto at = static_cast<size_t>(g);
+              scale = {scales[at], leasts[at]};
+              q = steps.data() + g * kGroup;
+            } else {
+              scale = quantize_group4(row.data() + g * kGroup, count, fitted);
+            }
+            for (int64_t i = 0; i < count; ++i) {
+              group[int4_at(i, j)] |= static_cast<std::byte>((q[i] & 15) << (int4_above(i) ? 4 : 0));
+            }
+            auto* own = reinterpret_cast<uint16_t*>(group + kGroup * kPanel / 2);
+            own[j] = scale.d;
+            own[kPanel + j] = scale.m;
           }
           break;
       }
@@ -159,12 +251,20 @@ void PackedMatrix::unpack_row(int64_t n, std::span<float> out) const {
         value = from_f16(scales[j]) * static_cast<float>(q) + from_f16(scales[kPanel + j]);
         break;
       }
+      case WeightType::kInt4: {
+        const std::byte* group = panel + i / kGroup * kInt4GroupBytes;
+        const int64_t at = i % kGroup;
+        const auto q = std::to_integer<int>(group[int4_at(at, j)] >> (int4_above(at) ? 4 : 0)) & 15;
+        const auto* scales = reinterpret_cast<const uint16_t*>(group + kGroup * kPanel / 2);
+        value = from_f16(scales[j]) * static_cast<float>(q) + from_f16(scales[kPanel + j]);
+        break;
+      }
     }
   }
 }
 
 struct MatmulScratch::State {
-  std::vector<int16_t> p;       // int8: [rows, k padded]
+  std::vector<int16_t> p;       // int8, 13-bit activations: [rows, k padded]
   std::vector<int8_t> p8;       // the same with 8-bit activations
   std::vector<float> scale;     // int8: [rows]; 8-bit activations: [rows, groups]
   std::vector<float> sums;      // int8: [rows, groups]
@@ -196,17 +296,18 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         "matmul's arrays must have their sizes");
   const Kernels& kernel = kernels();
 
+  const bool x8 = weights.type == WeightType::kInt4 ||
+                  (weights.type == WeightType::kInt8 && weights.activations == Activations::kGroup8);
   PanelArgs shared;
   shared.k = k;
   if (weights.type == WeightType::kF32) {
     shared.x = args.x.data();
     shared.ldx = k;
   } else {
-    const bool int8 = weights.type == WeightType::kInt8;
-    const int64_t padded = round_up(k, int8 ? kGroup : 2);
+    const bool grouped = weights.type != WeightType::kBf16;
+    const int64_t padded = round_up(k, grouped ? kGroup : 2);
     const auto size = static_cast<size_t>(rows * padded);
-    const bool x8 = int8 && weights.activations == Activations::kGroup8;
-    if (int8) {
+    if (grouped) {
       const size_t scales = x8 ? size / kGroup : static_cast<size_t>(rows);
       if (x8 && own.p8.size() < size) own.p8.resize(size);
       if (!x8 && own.p.size() < size) own.p.resize(size);
@@ -221,7 +322,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         if (x8) {
           kernel.quantize_row_x8(x, k, own.p8.data() + r * padded, own.scale.data() + r * (padded / kGroup),
                                  own.sums.data() + r * (padded / kGroup));
-        } else if (int8) {
+        } else if (grouped) {
           kernel.quantize_row(x, k, own.p.data() + r * padded, own.scale.data() + r,
                               own.sums.data() + r * (padded / kGroup));
         } else {
@@ -235,14 +336,13 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
       const auto parts = static_cast<int>(std::min<int64_t>(rows / 8, 4L * pool.threads()));
       pool.run(parts, [&](int i) { prepare(rows * i / parts, rows * (i + 1) / parts); });
     }
-    shared.x = x8 ? static_cast<const void*>(own.p8.data()) : int8 ? static_cast<const void*>(own.p.data()) : own.halves.data();
+    shared.x = x8 ? static_cast<const void*>(own.p8.data()) : grouped ? static_cast<const void*>(own.p.data()) : own.halves.data();
     shared.ldx = padded;
     shared.k = padded;
     shared.row_scale = shared.group_scale = own.scale.data();
     shared.group_sums = own.sums.data();
   }
 
-  const bool x8 = weights.type == WeightType::kInt8 && weights.activations == Activations::kGroup8;
   const int64_t x_row_bytes = shared.ldx * (weights.type == WeightType::kF32 ? 4 : x8 ? 1 : 2);
   const int64_t groups = shared.k / kGroup;
   const auto parts = static_cast<int>(
@@ -254,7 +354,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
       PanelArgs a = shared;
       a.rows = std::min(kRowBlock, rows - row);
       a.x = static_cast<const std::byte*>(shared.x) + row * x_row_bytes;
-      if (weights.type == WeightType::kInt8) {
+      if (weights.type == WeightType::kInt8 || weights.type == WeightType::kInt4) {
         a.row_scale += row;
         a.group_scale += row * groups;
         a.group_sums += row * groups;
@@ -268,6 +368,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         switch (weights.type) {
           case WeightType::kF32: kernel.panel_f32(a); break;
           case WeightType::kBf16: kernel.panel_bf16(a); break;
+          case WeightType::kInt4: kernel.panel_int4(a); break;
           case WeightType::kInt8: x8 ? kernel.panel_int8_x8(a) : kernel.panel_int8(a); break;
         }
         if (direct) continue;

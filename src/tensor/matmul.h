@@ -1,9 +1,9 @@
-// y = x Wᵀ for weights packed once at load, in f32, bf16 or int8.
+// y = x Wᵀ for weights packed once at load, in f32, bf16, int8 or int4.
 //
 // Promise: a row of y depends on its row of x and on W only, bit for bit: not on how many rows the
 // call has, where the row stands, how many threads work, or what the other rows hold. Each output
-// is one chain of fused multiply-adds over k in ascending order; int8 sums inside a group are exact
-// integers. f32 and int8 give the same bits on every instruction set.
+// is one chain of fused multiply-adds over k in ascending order; sums inside a group of int8 or int4
+// are exact integers. f32, int8 and int4 give the same bits on every instruction set.
 //
 //   f32   y = Σ_k x_k w_k
 //   bf16  W and x rounded to bf16 (nearest even), products summed in f32
@@ -16,6 +16,9 @@
 // 12, 13 bits: .0063, .0016, .0005, .0001. Both as above: .0003, same top token 99.4 %.
 // Matrices that bear it may take 8-bit activations in groups of 32 (Activations::kGroup8): half the
 // multiply-adds on machines with vpdpbusd;  y = Σ_g t_g (d_g Σ_k p_k q_k + m_g Σ_k p_k), |p| ≤ 127.
+//
+//   int4  the same with q in 0…15, that is GGUF's Q4_1 (Q4_0 has m = -8 d), which is taken over as it
+//         stands; x always in groups of 32 with 8 bits.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -29,13 +32,21 @@
 
 namespace colony::tensor {
 
-enum class WeightType : uint8_t { kF32, kBf16, kInt8 };
-std::string_view weight_type_name(WeightType type);  // "f32", "bf16", "int8"
-// How x is rounded before it meets int8 weights; f32 and bf16 weights do not look at it.
+enum class WeightType : uint8_t { kF32, kBf16, kInt8, kInt4 };
+std::string_view weight_type_name(WeightType type);  // "f32", "bf16", "int8", "int4"
+// How x is rounded before it meets int8 weights; the others do not look at it.
 enum class Activations : uint8_t { kRow13, kGroup8 };
 
 // Gives row n of the weights as f32: out has `in` numbers. Called once a row, from several threads.
 using RowSource = std::function<void(int64_t n, std::span<float> out)>;
+
+// One row of weights that are stored in 4-bit groups of 32 already: w = d q + m.
+struct Int4Row {
+  std::span<uint16_t> d, m;  // [K/32], f16
+  std::span<uint8_t> q;      // [K], each 0…15
+};
+// Fills `out` with row n, or says false when the row is stored in another way and RowSource is to be asked.
+using Int4Source = std::function<bool(int64_t n, const Int4Row& out)>;
 
 // Weights [N, K] (HF's [out, in]) in the layout the kernels want. Immutable, movable.
 class PackedMatrix {
@@ -45,9 +56,11 @@ class PackedMatrix {
   PackedMatrix& operator=(PackedMatrix&&) noexcept;
   ~PackedMatrix();
 
-  // Reads every row once from `rows`. Needs n > 0, k > 0.
+  // Reads every row once from `rows`, or, for int4 where given and k is a multiple of 32, from `stored`.
+  // Needs n > 0, k > 0.
   static PackedMatrix pack(WeightType type, int64_t n, int64_t k, const RowSource& rows,
-                           ThreadPool& pool, Activations activations = Activations::kRow13);
+                           ThreadPool& pool, Activations activations = Activations::kRow13,
+                           const Int4Source& stored = {});
   // Bytes that pack() will hold, to be taken from the byte ledger before.
   static uint64_t bytes_for(WeightType type, int64_t n, int64_t k);
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "base/rng.h"
@@ -53,7 +54,7 @@ std::vector<float> product(const PackedMatrix& w, const std::vector<float>& x, i
 
 // The f64 twin over the weights as the kernels see them; x rounded as the type says.
 std::vector<double> twin(const PackedMatrix& w, const std::vector<float>& x, int64_t rows, Activations activations) {
-  const bool by_group = w.type() == WeightType::kInt8 && activations == Activations::kGroup8;
+  const bool by_group = w.type() == WeightType::kInt4 || (w.type() == WeightType::kInt8 && activations == Activations::kGroup8);
   const float steps = by_group ? 127.0f : 4095.0f;
   std::vector<double> y(static_cast<size_t>(rows * w.n()));
   std::vector<float> row(static_cast<size_t>(w.k()));
@@ -72,7 +73,7 @@ std::vector<double> twin(const PackedMatrix& w, const std::vector<float>& x, int
         const float value = x[static_cast<size_t>(r * w.k() + i)];
         double seen = static_cast<double>(value);
         if (w.type() == WeightType::kBf16) seen = static_cast<double>(from_bf16(to_bf16(value)));
-        if (w.type() == WeightType::kInt8 && amax > 0) {
+        if ((w.type() == WeightType::kInt8 || w.type() == WeightType::kInt4) && amax > 0) {
           seen = std::nearbyint(value * (steps / amax)) * static_cast<double>(amax / steps);
         }
         sum += seen * static_cast<double>(row[static_cast<size_t>(i)]);
@@ -86,7 +87,7 @@ std::vector<double> twin(const PackedMatrix& w, const std::vector<float>& x, int
 class MatmulTypes : public testing::TestWithParam<Kind> {};
 INSTANTIATE_TEST_SUITE_P(All, MatmulTypes,
                          testing::Values(Kind{WeightType::kF32}, Kind{WeightType::kBf16}, Kind{WeightType::kInt8},
-                                         Kind{WeightType::kInt8, Activations::kGroup8}),
+                                         Kind{WeightType::kInt8, Activations::kGroup8}, Kind{WeightType::kInt4}),
                          [](const auto& param) {
                            return std::string(weight_type_name(param.param.type)) +
                                   (param.param.activations == Activations::kGroup8 ? "_x8" : "");
@@ -132,21 +133,24 @@ TEST_P(MatmulTypes, RowsAloneAreTheSameBits) {
 
 TEST_P(MatmulTypes, EveryInstructionSetAgrees) {
   ThreadPool pool(2);
-  const Case c{100, 70};
+  const Case c{100, 582};
   const auto w = noise(static_cast<size_t>(c.n * c.k), 5);
   const auto m = packed(GetParam(), c, w, pool);
-  const auto x = noise(static_cast<size_t>(29 * c.k), 6);
-  const auto want = product(m, x, 29, pool);
+  const auto x = noise(static_cast<size_t>(110 * c.k), 6);
+  const auto all = product(m, x, 110, pool);
   int tried = 0;
   for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"}) {
     const ForceIsa forced(level);
     if (!forced.available()) continue;
     ++tried;
-    const auto got = product(m, x, 29, pool);
-    if (GetParam().type == WeightType::kBf16) {  // vdpbf16ps rounds in its own way
-      EXPECT_EQ((differs<float, float>(got, want, 1e-5)), "") << level;
-    } else {
-      EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size() * 4), 0) << level;
+    for (const int64_t rows : {1, 2, 3, 5, 8, 11, 12, 17, 29, 110}) {
+      const std::vector<float> part(x.begin(), x.begin() + rows * c.k), want(all.begin(), all.begin() + rows * c.n);
+      const auto got = product(m, part, rows, pool);
+      if (GetParam().type == WeightType::kBf16) {  // vdpbf16ps rounds in its own way
+        EXPECT_EQ((differs<float, float>(got, want, 1e-5)), "") << level;
+      } else {
+        EXPECT_EQ(std::memcmp(got.data(), want.data(), got.size() * 4), 0) << level << ", " << rows << " rows";
+      }
     }
   }
   EXPECT_GT(tried, 0);
@@ -200,6 +204,87 @@ TEST(MatmulInt8, ExtremesAreExact) {
       EXPECT_NEAR(product(m, x, 1, pool)[0], want, std::abs(want) * 1e-6) << level;
     }
   }
+}
+
+// Every sum at its largest, at every way through the rows.
+TEST(MatmulInt4, ExtremesAreExact) {
+  ThreadPool pool(1);
+  const Case c{32, 1568};
+  std::vector<float> w(static_cast<size_t>(c.n * c.k));
+  for (size_t i = 0; i < w.size(); ++i) w[i] = i % 32 == 31 ? 0.0f : 15.0f;
+  const auto m = packed({WeightType::kInt4}, c, w, pool);
+  for (const float sign : {1.0f, -1.0f}) {
+    const std::vector<float> x(static_cast<size_t>(40 * c.k), sign);
+    for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni"}) {
+      const ForceIsa forced(level);
+      if (!forced.available()) continue;
+      for (const int64_t rows : {1, 2, 4, 40}) {
+        const std::vector<float> part(x.begin(), x.begin() + rows * c.k);
+        const double want = static_cast<double>(sign) * 15.0 * 31 * static_cast<double>(c.k / 32);
+        for (const float y : product(m, part, rows, pool)) ASSERT_NEAR(static_cast<double>(y), want, std::abs(want) * 1e-6) << level;
+      }
+    }
+  }
+}
+
+TEST(PackedMatrix, Int4TakesStoredGroupsAsTheyStand) {
+  ThreadPool pool(1);
+  constexpr int64_t kN = 70, kK = 96;
+  // Any bits will do: d and m where a fit would not put them, q that leaves ends unused.
+  const auto d = [](int64_t n, int64_t g) { return to_f16((n % 2 == 0 ? 1.0f : -1.0f) * static_cast<float>(n + 3 * g + 1) / 64); };
+  const auto least = [](int64_t n, int64_t g) { return to_f16(static_cast<float>(n * 5 - g * 7) / 16); };
+  const auto q = [](int64_t n, int64_t k) { return static_cast<uint8_t>((n * 3 + k * 5 + k / 32) % 13); };
+  const auto m = PackedMatrix::pack(
+      WeightType::kInt4, kN, kK,
+      [](int64_t n, std::span<float> out) {
+        for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(n) + static_cast<float>(i % 32 % 16);
+      },
+      pool, Activations::kRow13,
+      [&](int64_t n, const Int4Row& out) {
+        if (n % 5 == 4) return false;  // this row comes as numbers
+        for (int64_t g = 0; g < kK / 32; ++g) out.d[static_cast<size_t>(g)] = d(n, g), out.m[static_cast<size_t>(g)] = least(n, g);
+        for (int64_t i = 0; i < kK; ++i) out.q[static_cast<size_t>(i)] = q(n, i);
+        return true;
+      });
+  std::vector<float> row(kK);
+  for (int64_t n = 0; n < kN; ++n) {
+    m.unpack_row(n, row);
+    for (int64_t i = 0; i < kK; ++i) {
+      const float want = n % 5 == 4 ? static_cast<float>(n) + static_cast<float>(i % 32 % 16)
+                                    : from_f16(d(n, i / 32)) * static_cast<float>(q(n, i)) + from_f16(least(n, i / 32));
+      ASSERT_EQ(row[static_cast<size_t>(i)], want) << n << ", " << i;
+    }
+  }
+}
+
+// The search is never worse than the group's own range, and finds what is exactly d q + m.
+TEST(PackedMatrix, Int4ErrsByLessThanItsRange) {
+  ThreadPool pool(1);
+  const Case c{64, 96};
+  const auto w = noise(static_cast<size_t>(c.n * c.k), 13);
+  const auto m = packed({WeightType::kInt4}, c, w, pool);
+  std::vector<float> row(static_cast<size_t>(c.k));
+  double error = 0, plain = 0, size = 0;
+  for (int64_t j = 0; j < c.n; ++j) {
+    m.unpack_row(j, row);
+    for (int64_t g = 0; g < c.k; g += 32) {
+      const auto* group = w.data() + j * c.k + g;
+      const auto [low, high] = std::minmax_element(group, group + 32);
+      const float least = from_f16(to_f16(*low)), d = from_f16(to_f16((*high - *low) / 15));
+      double own = 0, other = 0;
+      for (int64_t i = 0; i < 32; ++i) {
+        const float q = std::clamp(std::floor((group[i] - least) / d + 0.5f), 0.0f, 15.0f);
+        own += std::pow(static_cast<double>(row[static_cast<size_t>(g + i)] - group[i]), 2);
+        other += std::pow(static_cast<double>(least + d * q - group[i]), 2);
+        size += static_cast<double>(group[i] * group[i]);
+      }
+      EXPECT_LE(own, other * 1.0001);
+      error += own;
+      plain += other;
+    }
+  }
+  EXPECT_LT(error, plain * 0.9);
+  std::printf("  normal weights: relative error %.4f, by the range alone %.4f\n", std::sqrt(error / size), std::sqrt(plain / size));
 }
 
 TEST(PackedMatrix, Int8ErrsByHalfAStepAtMost) {

@@ -17,6 +17,7 @@ struct BX {
   __m256 even, odd;
 };
 constexpr int kRowsF32 = 6, kRowsBf16 = 4, kRowsInt8 = 3, kVecs = 1, kAccVecs = 1;
+constexpr int kRowsInt4 = 6, kRowsNibbles = 4;
 
 V F f_zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 V F f_set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -136,6 +137,32 @@ V __m256i q_dot8(__m256i sum, __m256i w, __m256i x) {
 #endif
 }
 V I q_dot(I sum, W w, W x) { return {q_dot8(sum.lo, w.lo, x.lo), q_dot8(sum.hi, w.hi, x.hi)}; }
+// Nibbles: two fours of k for each of 16 outputs, the first below. Sums of their products with x fit
+// 16 bits over a whole group (each takes 16 of its 32 products: 16 · 15 · 127 = 30,480), so that widening is done once a group.
+V void n_split(const uint8_t* p, W* low, W* high) {
+  const W both = q_load(p);
+  const __m256i mask = _mm256_set1_epi8(15);
+  *low = {_mm256_and_si256(both.lo, mask), _mm256_and_si256(both.hi, mask)};
+  *high = {_mm256_and_si256(_mm256_srli_epi16(both.lo, 4), mask), _mm256_and_si256(_mm256_srli_epi16(both.hi, 4), mask)};
+}
+V void n_store(uint8_t* p, W x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.lo);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), x.hi);
+}
+using N = I;
+V N n_zero() { return i_zero(); }
+#ifdef COLONY_AVX_VNNI
+V N n_dot(N sum, W w, W x) { return q_dot(sum, w, x); }
+V I n_sum(N sum) { return sum; }
+#else
+V N n_dot(N sum, W w, W x) {
+  return {_mm256_add_epi16(sum.lo, _mm256_maddubs_epi16(w.lo, x.lo)), _mm256_add_epi16(sum.hi, _mm256_maddubs_epi16(w.hi, x.hi))};
+}
+V I n_sum(N sum) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  return {_mm256_madd_epi16(sum.lo, ones), _mm256_madd_epi16(sum.hi, ones)};
+}
+#endif
 V void i_store8(int8_t* p, I x) {
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.lo, x.hi), 0xd8);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));

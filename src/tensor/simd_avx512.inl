@@ -14,6 +14,7 @@ struct B {
   __m512i v;
 };
 constexpr int kRowsF32 = 12, kRowsInt8 = 8, kVecs = 2, kAccVecs = 4;
+constexpr int kRowsInt4 = 8, kRowsNibbles = 8;
 
 V F f_zero() { return {_mm512_setzero_ps()}; }
 V F f_set(float x) { return {_mm512_set1_ps(x)}; }
@@ -108,6 +109,23 @@ V I q_dot(I sum, W w, W x) {
   return {_mm512_add_epi32(sum.v, _mm512_add_epi32(even, odd))};
 #endif
 }
+// Nibbles: two fours of k for each of 16 outputs, the first below. Without vpdpbusd: sums of their
+// products with x fit 16 bits over a whole group (16 · 15 · 127 = 30,480), so widening is done once.
+V void n_split(const uint8_t* p, W* low, W* high) {
+  const __m512i both = _mm512_loadu_si512(p), mask = _mm512_set1_epi8(15);
+  *low = {_mm512_and_si512(both, mask)};
+  *high = {_mm512_and_si512(_mm512_srli_epi16(both, 4), mask)};
+}
+V void n_store(uint8_t* p, W x) { _mm512_storeu_si512(p, x.v); }
+using N = I;
+V N n_zero() { return i_zero(); }
+#ifdef COLONY_VNNI
+V N n_dot(N sum, W w, W x) { return q_dot(sum, w, x); }
+V I n_sum(N sum) { return sum; }
+#else
+V N n_dot(N sum, W w, W x) { return {_mm512_add_epi16(sum.v, _mm512_maddubs_epi16(w.v, x.v))}; }
+V I n_sum(N sum) { return {_mm512_madd_epi16(sum.v, _mm512_set1_epi16(1))}; }
+#endif
 V void i_store8(int8_t* p, I x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(x.v)); }
 V B bf_load(const uint16_t* p) { return {_mm512_loadu_si512(p)}; }
 #ifdef COLONY_BF16
