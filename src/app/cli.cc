@@ -281,7 +281,7 @@ int run_cli(int argc, char** argv) {
     });
   }
 
-  begin_signals();
+  begin_process();
   try {
     cli.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {

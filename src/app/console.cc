@@ -1,5 +1,6 @@
 #include "app/console.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,7 +42,11 @@ Status printed() {
   return unavailable("standard output: {}", std::strerror(output_errno));
 }
 
-void begin_signals() {
+void begin_process() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    // For reading: what is written to a closed stream goes on to fail.
+    if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF) (void)::open("/dev/null", O_RDONLY);
+  }
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   std::signal(SIGPIPE, SIG_IGN);

@@ -25,8 +25,9 @@ void print_line(const std::string& line);
 // Whether all that was printed has arrived: kUnavailable with the system's reason if not.
 Status printed();
 
-// For main(): Ctrl-C and SIGTERM end the process with status 130, a closed pipe is an error of printed().
-void begin_signals();
+// For main(): Ctrl-C and SIGTERM end the process with status 130, a closed pipe is an error of
+// printed(), and a standard stream that is closed is not taken by the next file that is opened.
+void begin_process();
 // From here on the first Ctrl-C (or SIGTERM) only sets a flag; the second ends the process.
 void catch_interrupts();
 bool interrupted();

@@ -36,6 +36,11 @@ class Hostile(harness.Case):
                 _, err = process.communicate(timeout=60)
                 self.assertEqual(process.returncode, 1, words)
                 self.assertIn("standard output", err)
+        done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "-", harness.COLONY, "run", self.write("tasks.jsonl", tasks(2)), "--out", self.folder / "r.jsonl", "--max-tokens", "4"],
+                              env={**os.environ, "COLONY_HOME": str(self.home)}, cwd=harness.ROOT, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        for line in (self.folder / "r.jsonl").read_text().splitlines():
+            json.loads(line)
         process = self.start("generate", path, "--json", "--batch", "2", stdout=subprocess.PIPE)
         process.stdout.readline()
         process.stdout.close()
