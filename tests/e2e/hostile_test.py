@@ -137,7 +137,7 @@ class Hostile(harness.Case):
 
     def test_one_enormous_line(self):
         path = self.folder / "big.jsonl"
-        path.write_text(json.dumps({"prompt": "word " * 10_000_000}) + "\n" + json.dumps({"prompt": "Hi", "text": "Hi", "completion": " you"}) + "\n")
+        path.write_text(json.dumps({"prompt": "word " * 1_000_000}) + "\n" + json.dumps({"prompt": "Hi", "text": "Hi", "completion": " you"}) + "\n")
         for verb in ("generate", "score", "run"):
             self.colony(verb, path, "--max-tokens", 2, status=1)
 
