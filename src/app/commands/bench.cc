@@ -305,7 +305,7 @@ Status bench_engine(const BenchOptions& options) {
   ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
   const tensor::MachineLimits machine = tensor::measure_limits(bench.pool, SystemClock());
   const Limits limits(*snapshot->model, machine, bench.ledger, bench.pool);
-  Ours ours(snapshot, bench.ledger, bench.pool);
+  Ours ours(snapshot, options.kv, bench.ledger, bench.pool);
   say_machine(bench, machine, ours, limits);
   const int64_t vocab = snapshot->model->config().vocab_size;
 
@@ -336,7 +336,7 @@ Status bench_engine(const BenchOptions& options) {
       bench.plans.push_back(std::move(plan));
       continue;
     }
-    one.own = std::make_unique<Ours>(*other, bench.ledger, bench.pool);
+    one.own = std::make_unique<Ours>(*other, options.kv, bench.ledger, bench.pool);
     one.own_limits = std::make_unique<Limits>(*(*other)->model, machine, bench.ledger, bench.pool);
     bench.plans.push_back(plan_decode(name, 1, *one.own, *one.own_limits, {vocab, cell}, one.bits));
   }
@@ -371,7 +371,7 @@ Status bench_adapters(const BenchOptions& options) {
   ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
   const tensor::MachineLimits machine = tensor::measure_limits(bench.pool, SystemClock());
   const Limits limits(*snapshot->model, machine, bench.ledger, bench.pool);
-  Ours ours(snapshot, bench.ledger, bench.pool);
+  Ours ours(snapshot, options.kv, bench.ledger, bench.pool);
   say_machine(bench, machine, ours, limits);
   const model::ModelConfig& c = snapshot->model->config();
   ASSIGN_OR_RETURN(const Folders folders, make_adapters(c));
@@ -423,7 +423,7 @@ Status bench_adapters(const BenchOptions& options) {
 Status bench_memory(const BenchOptions& options) {
   Bench bench(options);
   ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
-  Ours ours(snapshot, bench.ledger, bench.pool);
+  Ours ours(snapshot, options.kv, bench.ledger, bench.pool);
   const PromptMaker make{snapshot->model->config().vocab_size, 1};
   Plan plan;
   plan.cell = {"memory x16", Unit::kMebibytes, dtype_of(ours), 0, "the ledger's peak + 64 MiB", true};
@@ -445,7 +445,8 @@ Status bench_all(const BenchOptions& options) {
   for (const std::string& name : bench_names()) {
     if (name == "all") continue;
     std::vector<std::string> words{places.program.string(), "bench", name, "--model", options.model.string(), "--dtype", options.dtype,
-                                   "--rounds", std::to_string(options.rounds), "--threads", std::to_string(options.threads)};
+                                   "--rounds", std::to_string(options.rounds), "--kv", options.kv};
+    if (options.threads > 0) words.insert(words.end(), {"--threads", std::to_string(options.threads)});
     if (options.memory_bytes > 0) words.insert(words.end(), {"--memory", std::to_string(options.memory_bytes)});
     if (options.json) words.push_back("--json");
     if (options.peers.empty()) words.push_back("--no-peers");
