@@ -73,11 +73,7 @@ void Bench::start_peers(int adapters, const std::function<bool(const PeerKind&)>
   for (const PeerKind& kind : peer_kinds()) {
     const auto& asked = options.peers;
     if (std::find(asked.begin(), asked.end(), kind.peer) == asked.end() || !which(kind)) continue;
-    if (!places) {
-      note("bench: no {}: {}", kind.name, places.error().message);
-      continue;
-    }
-    peers.push_back(std::make_unique<Peer>(kind, *places, options.model, threads, adapters));
+    peers.push_back(std::make_unique<Peer>(kind, places, options.model, threads, adapters));
     if (!peers.back()->missing().empty()) note("bench: {} is missing: {}", kind.name, peers.back()->missing());
   }
 }
@@ -441,7 +437,8 @@ Status bench_memory(const BenchOptions& options) {
 // Each bench in a process of its own, so that one's memory is not the other's.
 Status bench_all(const BenchOptions& options) {
   ASSIGN_OR_RETURN(const BenchPlaces places, find_places());
-  Status all;
+  if (!options.cells.empty()) return invalid("--cells goes with one bench, not with all");
+  Status failed;
   for (const std::string& name : bench_names()) {
     if (name == "all") continue;
     std::vector<std::string> words{places.program.string(), "bench", name, "--model", options.model.string(), "--dtype", options.dtype,
@@ -456,11 +453,19 @@ Status bench_all(const BenchOptions& options) {
     }
     if (!options.json) print_line("-- " + name);
     ASSIGN_OR_RETURN(Child child, Child::start(words));
-    ASSIGN_OR_RETURN(const std::string lines, child.read_all());
-    std::fputs(lines.c_str(), stdout);
-    std::fflush(stdout);
+    const auto said = child.read_all();
+    if (!said) {  // the others are still worth their time
+      failed = unavailable("bench {}: {}", name, said.error().message);
+      continue;
+    }
+    const std::string& lines = *said;
+    for (size_t begin = 0; begin < lines.size();) {
+      const size_t end = std::min(lines.find('\n', begin), lines.size());
+      print_line(lines.substr(begin, end - begin));
+      begin = end + 1;
+    }
   }
-  return all;
+  return failed;
 }
 
 }  // namespace
