@@ -263,7 +263,12 @@ int run_cli(int argc, char** argv) {
     b.add_option("--peers", bench.peers, "these peers (default: llama.cpp openvino vllm); installed when first used");
     b.add_option("--cells", bench.cells, "these cells (default: all)");
     b.add_flag("--no-peers", no_peers, "measure ours alone");
-    add_model(b, bench_model);
+    b.add_option("--model", bench_model.model, "folder, .gguf file or hub id (default: the starter model)");
+    b.add_option("--dtype", bench_model.dtype, "weights of the cells that do not name theirs")
+        ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
+    b.add_option("--kv", bench.kv, "keys and values as auto, f32, bf16 or int8")->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
+    b.add_option("--threads", bench_model.threads, "threads, ours and the peers' (default: all of the machine)")->check(whole(1, 1024));
+    b.add_option("--memory", bench_model.memory, "ceiling of our ledger, as 2GiB (default: 70 % of the machine's)")->check(size_of_memory());
     add_json(b);
     b.callback([&] {
       chosen = [&]() -> Result<int> {

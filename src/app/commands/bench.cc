@@ -73,11 +73,7 @@ void Bench::start_peers(int adapters, const std::function<bool(const PeerKind&)>
   for (const PeerKind& kind : peer_kinds()) {
     const auto& asked = options.peers;
     if (std::find(asked.begin(), asked.end(), kind.peer) == asked.end() || !which(kind)) continue;
-    if (!places) {
-      note("bench: no {}: {}", kind.name, places.error().message);
-      continue;
-    }
-    peers.push_back(std::make_unique<Peer>(kind, *places, options.model, threads, adapters));
+    peers.push_back(std::make_unique<Peer>(kind, places, options.model, threads, adapters));
     if (!peers.back()->missing().empty()) note("bench: {} is missing: {}", kind.name, peers.back()->missing());
   }
 }
@@ -305,7 +301,7 @@ Status bench_engine(const BenchOptions& options) {
   ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
   const tensor::MachineLimits machine = tensor::measure_limits(bench.pool, SystemClock());
   const Limits limits(*snapshot->model, machine, bench.ledger, bench.pool);
-  Ours ours(snapshot, bench.ledger, bench.pool);
+  Ours ours(snapshot, options.kv, bench.ledger, bench.pool);
   say_machine(bench, machine, ours, limits);
   const int64_t vocab = snapshot->model->config().vocab_size;
 
@@ -336,7 +332,7 @@ Status bench_engine(const BenchOptions& options) {
       bench.plans.push_back(std::move(plan));
       continue;
     }
-    one.own = std::make_unique<Ours>(*other, bench.ledger, bench.pool);
+    one.own = std::make_unique<Ours>(*other, options.kv, bench.ledger, bench.pool);
     one.own_limits = std::make_unique<Limits>(*(*other)->model, machine, bench.ledger, bench.pool);
     bench.plans.push_back(plan_decode(name, 1, *one.own, *one.own_limits, {vocab, cell}, one.bits));
   }
@@ -371,7 +367,7 @@ Status bench_adapters(const BenchOptions& options) {
   ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
   const tensor::MachineLimits machine = tensor::measure_limits(bench.pool, SystemClock());
   const Limits limits(*snapshot->model, machine, bench.ledger, bench.pool);
-  Ours ours(snapshot, bench.ledger, bench.pool);
+  Ours ours(snapshot, options.kv, bench.ledger, bench.pool);
   say_machine(bench, machine, ours, limits);
   const model::ModelConfig& c = snapshot->model->config();
   ASSIGN_OR_RETURN(const Folders folders, make_adapters(c));
@@ -423,7 +419,7 @@ Status bench_adapters(const BenchOptions& options) {
 Status bench_memory(const BenchOptions& options) {
   Bench bench(options);
   ASSIGN_OR_RETURN(const auto snapshot, bench.load(options.dtype));
-  Ours ours(snapshot, bench.ledger, bench.pool);
+  Ours ours(snapshot, options.kv, bench.ledger, bench.pool);
   const PromptMaker make{snapshot->model->config().vocab_size, 1};
   Plan plan;
   plan.cell = {"memory x16", Unit::kMebibytes, dtype_of(ours), 0, "the ledger's peak + 64 MiB", true};
@@ -441,11 +437,13 @@ Status bench_memory(const BenchOptions& options) {
 // Each bench in a process of its own, so that one's memory is not the other's.
 Status bench_all(const BenchOptions& options) {
   ASSIGN_OR_RETURN(const BenchPlaces places, find_places());
-  Status all;
+  if (!options.cells.empty()) return invalid("--cells goes with one bench, not with all");
+  Status failed;
   for (const std::string& name : bench_names()) {
     if (name == "all") continue;
     std::vector<std::string> words{places.program.string(), "bench", name, "--model", options.model.string(), "--dtype", options.dtype,
-                                   "--rounds", std::to_string(options.rounds), "--threads", std::to_string(options.threads)};
+                                   "--rounds", std::to_string(options.rounds), "--kv", options.kv};
+    if (options.threads > 0) words.insert(words.end(), {"--threads", std::to_string(options.threads)});
     if (options.memory_bytes > 0) words.insert(words.end(), {"--memory", std::to_string(options.memory_bytes)});
     if (options.json) words.push_back("--json");
     if (options.peers.empty()) words.push_back("--no-peers");
@@ -455,11 +453,19 @@ Status bench_all(const BenchOptions& options) {
     }
     if (!options.json) print_line("-- " + name);
     ASSIGN_OR_RETURN(Child child, Child::start(words));
-    ASSIGN_OR_RETURN(const std::string lines, child.read_all());
-    std::fputs(lines.c_str(), stdout);
-    std::fflush(stdout);
+    const auto said = child.read_all();
+    if (!said) {  // the others are still worth their time
+      failed = unavailable("bench {}: {}", name, said.error().message);
+      continue;
+    }
+    const std::string& lines = *said;
+    for (size_t begin = 0; begin < lines.size();) {
+      const size_t end = std::min(lines.find('\n', begin), lines.size());
+      print_line(lines.substr(begin, end - begin));
+      begin = end + 1;
+    }
   }
-  return all;
+  return failed;
 }
 
 }  // namespace

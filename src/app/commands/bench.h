@@ -21,6 +21,7 @@ struct BenchOptions {
   std::string name = "engine";
   std::filesystem::path model;   // a folder or a .gguf file
   std::string dtype = "auto";
+  std::string kv = "auto";       // keys and values: f32, bf16, int8
   int threads = 0;               // 0: all of the machine
   uint64_t memory_bytes = 0;     // the ledger's ceiling; 0: 70 % of the machine's
   int rounds = 3;                // at least 1; what is published has 3 or more

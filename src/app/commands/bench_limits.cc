@@ -139,7 +139,9 @@ Result<std::string> Limits::parts(const StepShape& shape, double step_seconds) c
     model_.head(std::span(hidden).first(static_cast<size_t>(shape.head_rows() * c.hidden_size)), shape.head_rows(), logits, work, pool_);
   });
   const double products = std::min(product_seconds(shape.count(), ledger_), layers);
-  const double product_limit = std::max(weight_bytes_ * layer_parameters_ / (layer_parameters_ + head_parameters_) / (1e9 * machine_.read_gb_per_s),
+  double layer_bytes = 0;
+  for (const Shape& one : shapes_of(c)) layer_bytes += static_cast<double>(PackedMatrix::bytes_for(model_.dtype(), one.n, one.k));
+  const double product_limit = std::max(layer_bytes * static_cast<double>(c.num_hidden_layers) / (1e9 * machine_.read_gb_per_s),
                                         2 * static_cast<double>(shape.count()) * layer_parameters_ / operations_per_s_);
   const double rest = std::max(0.0, step_seconds - layers - head);
   const auto percent = [&](double seconds) { return 100 * seconds / std::max(step_seconds, layers + head); };

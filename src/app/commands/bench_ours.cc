@@ -24,10 +24,10 @@ Status Ours::open(int sequences, size_t tokens) {
   engine_.reset();
   engine::EngineOptions options;
   options.max_sequences = sequences;
-#if __has_include("engine/draft.h")
+  if (kv_ == "f32") options.kv = tensor::KvType::kF32;
+  if (kv_ == "bf16") options.kv = tensor::KvType::kBf16;
+  if (kv_ == "int8") options.kv = tensor::KvType::kInt8;
   options.speculate = engine::Speculate::kOff;  // a token a step and sequence, as the peers
-#endif
-  options.speculate = engine::Speculate::kOff;  // the cells count a token a row
   options.kv_pages = sequences * (static_cast<int64_t>(tokens) / tensor::kPageTokens + 2);
   ASSIGN_OR_RETURN(engine_, Engine::create(snapshot_, options, ledger_, pool_, clock_, metrics_));
   return {};

@@ -30,8 +30,8 @@ Prompt bench_prompt(int64_t vocab, uint64_t cell, uint64_t round, uint64_t index
 class Ours {
  public:
   // ledger and pool are borrowed.
-  Ours(std::shared_ptr<const engine::Snapshot> snapshot, ByteLedger& ledger, tensor::ThreadPool& pool)
-      : snapshot_(std::move(snapshot)), ledger_(ledger), pool_(pool) {}
+  Ours(std::shared_ptr<const engine::Snapshot> snapshot, const std::string& kv, ByteLedger& ledger, tensor::ThreadPool& pool)
+      : snapshot_(std::move(snapshot)), kv_(kv), ledger_(ledger), pool_(pool) {}
 
   const engine::Snapshot& snapshot() const { return *snapshot_; }
 
@@ -49,6 +49,7 @@ class Ours {
   Status run(const Prompts& prompts, int max_tokens, const Folders& adapters = {});
 
   const std::shared_ptr<const engine::Snapshot> snapshot_;
+  const std::string kv_;
   ByteLedger& ledger_;
   tensor::ThreadPool& pool_;
   const SystemClock clock_;

@@ -111,8 +111,13 @@ Result<std::string> Child::read_all() {
     all += *line + "\n";
   }
   all += std::exchange(buffer_, "");
+  // What has closed its output ends, or is made to.
   int status = 0;
-  if (::waitpid(pid_, &status, 0) == pid_) pid_ = -1;
+  for (int tries = 0; ::waitpid(pid_, &status, WNOHANG) == 0; ++tries) {
+    if (tries == 500) ::kill(-pid_, SIGKILL);
+    ::poll(nullptr, 0, 20);
+  }
+  pid_ = -1;
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     return unavailable("it ended {} {}", WIFEXITED(status) ? "with status" : "by signal",
                        WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
@@ -206,18 +211,21 @@ const std::vector<PeerKind>& peer_kinds() {
   return kinds;
 }
 
-Peer::Peer(const PeerKind& kind, const BenchPlaces& places, const fs::path& model, int threads, int adapters)
-    : kind_(kind), script_(places.tools / "bench_peers.py"), threads_(threads) {
+Peer::Peer(const PeerKind& kind, const Result<BenchPlaces>& places, const fs::path& model, int threads, int adapters)
+    : kind_(kind), threads_(threads) {
   const auto load = [&]() -> Status {
-    ASSIGN_OR_RETURN(Child setup, Child::start({"python3", (places.tools / "bench_setup.py").string(), kind.peer, "--build",
-                                                places.build.string(), "--source", model.string()}));
-    ASSIGN_OR_RETURN(const std::string said, setup.read_all());
-    ASSIGN_OR_RETURN(const Json ready, parse_json(said));
+    if (!places) return Error(places.error());
+    script_ = places->tools / "bench_peers.py";
+    ASSIGN_OR_RETURN(Child setup, Child::start({"python3", (places->tools / "bench_setup.py").string(), kind.peer, "--build",
+                                                places->build.string(), "--source", model.string()}));
+    const auto said = setup.read_all();
+    if (!said) return unavailable("python3 tools/bench_setup.py {}: {}", kind.peer, said.error().message);
+    ASSIGN_OR_RETURN(const Json ready, parse_json(*said));
     ASSIGN_OR_RETURN(const auto missing, get_string(ready, "missing", "bench_setup.py"));
     if (missing) return unavailable("{}", *missing);
     ASSIGN_OR_RETURN(const auto python, get_string(ready, "python", "bench_setup.py"));
     ASSIGN_OR_RETURN(const auto version, get_string(ready, "version", "bench_setup.py"));
-    if (!python || !version || !ready.contains("files")) return corrupt("bench_setup.py said {}", said);
+    if (!python || !version || !ready.contains("files")) return corrupt("bench_setup.py said {}", *said);
     ASSIGN_OR_RETURN(const auto file, get_string(ready["files"], kind.format.c_str(), "bench_setup.py"));
     if (!file) return corrupt("bench_setup.py has no file of format {}", kind.format);
     python_ = *python;

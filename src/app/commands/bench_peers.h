@@ -77,7 +77,7 @@ class Peer {
  public:
   // Installs when that is needed (which can take minutes), and loads. `adapters`: 0, or how many it must be
   // able to hold at once.
-  Peer(const PeerKind& kind, const BenchPlaces& places, const std::filesystem::path& model, int threads, int adapters);
+  Peer(const PeerKind& kind, const Result<BenchPlaces>& places, const std::filesystem::path& model, int threads, int adapters);
 
   const PeerKind& kind() const { return kind_; }
   const std::string& version() const { return version_; }
