@@ -100,7 +100,7 @@ const GgufFile* Transformer::gguf() const { return state_->weights.gguf().get();
 namespace {
 
 // The head of a 4-bit model keeps 8 bits.
-tensor::WeightType head_type(tensor::WeightType dtype) {
+tensor::WeightType head_type_of(tensor::WeightType dtype) {
   return dtype == tensor::WeightType::kInt4 ? tensor::WeightType::kInt8 : dtype;
 }
 
@@ -168,7 +168,7 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
                 (bytes_for(q + 2 * kv, c.hidden_size) + bytes_for(c.hidden_size, q) +
                  bytes_for(2 * c.intermediate_size, c.hidden_size) + bytes_for(c.hidden_size, c.intermediate_size) +
                  static_cast<uint64_t>(2 * c.hidden_size) * 4) +
-            PackedMatrix::bytes_for(head_type(s.dtype), c.vocab_size, c.hidden_size) + static_cast<uint64_t>(c.hidden_size) * 4;
+            PackedMatrix::bytes_for(head_type_of(s.dtype), c.vocab_size, c.hidden_size) + static_cast<uint64_t>(c.hidden_size) * 4;
   ASSIGN_OR_RETURN(s.lease, ledger.take("weights", s.bytes));
 
   for (const auto& name : s.weights.unexpected()) log_warn("{}: tensor {} is not used", path.string(), to_line(Json(name)));
@@ -218,7 +218,7 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
     s.layers[i].down = pack_stacked(parts[i].down, s.dtype, pool, Activations::kRow13);
   }
   s.tied_head = head.data.data() == s.embedding.data.data();
-  s.head = pack_stacked({head}, head_type(s.dtype), pool, Activations::kRow13);
+  s.head = pack_stacked({head}, head_type_of(s.dtype), pool, Activations::kRow13);
   s.weights.release();
   return std::shared_ptr<const Transformer>(model);
 }
