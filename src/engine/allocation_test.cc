@@ -29,8 +29,9 @@ constinit Heap heap;
 }  // namespace
 
 #ifndef COLONY_SANITIZED
-// This binary's own; sanitizers bring theirs.
-void* operator new(size_t size) {
+// This binary's own; sanitizers bring theirs. Not inlined, or g++ takes free() beside new for a mistake.
+#define NOINLINE __attribute__((noinline))
+NOINLINE void* operator new(size_t size) {
   if (heap.counting.load(std::memory_order_relaxed)) {
     heap.calls.fetch_add(1, std::memory_order_relaxed);
     heap.bytes.fetch_add(size, std::memory_order_relaxed);
@@ -42,11 +43,12 @@ void* operator new(size_t size) {
   if (p == nullptr) std::abort();
   return p;
 }
-void* operator new[](size_t size) { return ::operator new(size); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
+NOINLINE void* operator new[](size_t size) { return ::operator new(size); }
+NOINLINE void operator delete(void* p) noexcept { std::free(p); }
+NOINLINE void operator delete(void* p, size_t) noexcept { std::free(p); }
+NOINLINE void operator delete[](void* p) noexcept { std::free(p); }
+NOINLINE void operator delete[](void* p, size_t) noexcept { std::free(p); }
+#undef NOINLINE
 #endif
 
 namespace colony::engine {
