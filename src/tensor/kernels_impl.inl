@@ -3,10 +3,10 @@
 // The including file defines, for 16 lanes of float `F` and of int32 `I`, and 32 lanes of int16 `W`:
 //   f_zero f_set f_load f_store f_fma f_add f_sub f_mul f_div f_max f_min f_load_f16 f_load_bf16
 //   f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16,
-//   w_load_u8 w_set_pair i_dot, b_load b_store, for int8 weights and 8-bit x: Q QSum q_zero q_load
+//   w_load_u8 w_set_pair i_dot, w_split b_load b_store, for int8 weights and 8-bit x: Q QSum q_zero q_load
 //   q_load_ready q_store_ready q_set q_dot q_sum, for int4: NSum n_zero n_split n_dot n_sum, bf_load
 //   bf_set_pair bf_dot, the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kRowsInt4, kRowsReady,
-//   kRowsReadyX8, kVecs (1 or 2), kAccVecs, and kManyRows, kReadyInt8, kReadyInt8X8, kReadyInt4.
+//   kRowsReadyX8, kVecs (1 or 2), kAccVecs, and kManyRows, kReadyRow13, kReadyInt8X8, kReadyInt4X8.
 // No function of the standard library is called here: this text is compiled with wider
 // instructions than the rest of the program, and the linker must not share it.
 
@@ -106,8 +106,9 @@ INLINE Share share_of(const PanelArgs& a, int64_t row) {
   return {bytes / 64 * pass / passes, bytes / 64 * (pass + 1) / passes};
 }
 
-template <int R, int NV, bool kReady>
-INLINE void tile_int8(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
+// int8 or int4, 13-bit activations.
+template <int R, int NV, bool kReady, int kGroupBytes>
+INLINE void tile_row13(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
   F acc[R][NV];
   const int16_t* x[R];
   const float* sums[R];
@@ -117,28 +118,43 @@ INLINE void tile_int8(const PanelArgs& a, const Chunk& chunk, int64_t row, int v
     sums[r] = a.group_sums + (row + r) * groups;
     for (int v = 0; v < NV; ++v) acc[r][v] = chunk.from == 0 ? f_zero() : f_load(a.y + (row + r) * a.ldy + (vec + v) * 16);
   }
-  const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kInt8GroupBytes;
+  const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kGroupBytes;
   const uint8_t* ready = chunk.ready;
-  const Share next = share_of<kInt8GroupBytes, kReady ? kRowsReady : kRowsInt8>(a, row);
-  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt8GroupBytes, ready += kReadyInt8) {
+  const Share next = share_of<kGroupBytes, kReady ? kRowsReady : kRowsInt8>(a, row);
+  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kGroupBytes, ready += kReadyRow13) {
     I dot[R][NV];
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
     }
-    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + groups * kInt8GroupBytes + 64 * line);
+    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + groups * kGroupBytes + 64 * line);
 #pragma GCC unroll 16
-    for (int k = 0; k < kGroup; k += 2) {
-      W wv[NV];
+    for (int k = 0; k < kGroup; k += 4) {
+      W low[NV], high[NV];  // two pairs of k
       for (int v = 0; v < NV; ++v) {
-        wv[v] = kReady ? b_load(ready + 64 * (k + vec + v)) : w_load_u8(group + k * kPanel + 32 * (vec + v));
+        if constexpr (kReady) {
+          low[v] = b_load(ready + 64 * (k + vec + v));
+          high[v] = b_load(ready + 64 * (k + 2 + vec + v));
+        } else if constexpr (kGroupBytes == kInt4GroupBytes) {
+          w_split(w_load_u8(group + k / 2 * kPanel + 32 * (vec + v)), &low[v], &high[v]);
+        } else {
+          low[v] = w_load_u8(group + k * kPanel + 32 * (vec + v));
+          high[v] = w_load_u8(group + (k + 2) * kPanel + 32 * (vec + v));
+        }
       }
-      if (!kReady) prefetch(group + 2 * kInt8GroupBytes + k * kPanel);  // from the second-level cache
+      if constexpr (!kReady) {  // from the second-level cache
+        prefetch(group + 2 * kGroupBytes + k * (kGroupBytes / kGroup));
+        if constexpr (kGroupBytes == kInt8GroupBytes) prefetch(group + 2 * kGroupBytes + (k + 2) * kPanel);
+      }
       for (int r = 0; r < R; ++r) {
         const W xv = w_set_pair(x[r] + g * kGroup + k);
-        for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], wv[v], xv);
+        for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], low[v], xv);
+      }
+      for (int r = 0; r < R; ++r) {
+        const W xv = w_set_pair(x[r] + g * kGroup + k + 2);
+        for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], high[v], xv);
       }
     }
-    const auto* d = reinterpret_cast<const uint16_t*>(group + kGroup * kPanel) + 16 * vec;
+    const auto* d = reinterpret_cast<const uint16_t*>(group + kGroupBytes - 4 * kPanel) + 16 * vec;
     for (int v = 0; v < NV; ++v) {
       const F scale = f_load_f16(d + 16 * v);
       const F least = f_load_f16(d + kPanel + 16 * v);
@@ -159,6 +175,26 @@ INLINE void tile_int8(const PanelArgs& a, const Chunk& chunk, int64_t row, int v
 static void ready_int8(const PanelArgs& a, int64_t g, uint8_t* ready) {
   const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt8GroupBytes;
   for (int i = 0; i < kGroup * kPanel / 32; ++i) b_store(ready + 64 * i, w_load_u8(group + 32 * i));
+}
+
+template <int R, int NV, bool kReady>
+INLINE void tile_int8(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
+  tile_row13<R, NV, kReady, kInt8GroupBytes>(a, chunk, row, vec);
+}
+template <int R, int NV, bool kReady>
+INLINE void tile_int4(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
+  tile_row13<R, NV, kReady, kInt4GroupBytes>(a, chunk, row, vec);
+}
+static void ready_int4(const PanelArgs& a, int64_t g, uint8_t* ready) {
+  const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt4GroupBytes;
+  for (int k = 0; k < kGroup; k += 4) {
+    for (int v = 0; v < 2; ++v) {
+      W low, high;
+      w_split(w_load_u8(group + k / 2 * kPanel + 32 * v), &low, &high);
+      b_store(ready + 64 * (k + v), low);
+      b_store(ready + 64 * (k + 2 + v), high);
+    }
+  }
 }
 
 // 8-bit activations with a scale a group: exact integers inside a group, then
@@ -222,7 +258,7 @@ static void ready_int8_x8(const PanelArgs& a, int64_t g, uint8_t* ready) {
 // 4-bit weights, 8-bit activations with a scale a group: exact integers inside a group, then as
 // tile_int8_x8, operation for operation.
 template <int R, int NV, bool kReady>
-INLINE void tile_int4(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
+INLINE void tile_int4_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
   F acc[R][NV];
   const int8_t* x[R];
   const float *scales[R], *sums[R];
@@ -236,7 +272,7 @@ INLINE void tile_int4(const PanelArgs& a, const Chunk& chunk, int64_t row, int v
   const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kInt4GroupBytes;
   const uint8_t* ready = chunk.ready;
   const Share next = share_of<kInt4GroupBytes, kReady ? kRowsReady : kRowsInt4>(a, row);
-  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt4GroupBytes, ready += kReadyInt4) {
+  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt4GroupBytes, ready += kReadyInt4X8) {
     NSum dot[R][NV];
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = n_zero();
@@ -277,7 +313,7 @@ INLINE void tile_int4(const PanelArgs& a, const Chunk& chunk, int64_t row, int v
     for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + (vec + v) * 16, acc[r][v]);
   }
 }
-static void ready_int4(const PanelArgs& a, int64_t g, uint8_t* ready) {
+static void ready_int4_x8(const PanelArgs& a, int64_t g, uint8_t* ready) {
   const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt4GroupBytes;
   for (int k = 0; k < kGroup; k += 8) {
     for (int v = 0; v < 2; ++v) {
@@ -335,9 +371,10 @@ COLONY_PANEL(panel_bf16, tile_bf16, kRowsBf16)
     }                                                                                                        \
     chunk_##kind<kFew, false>(a, {0, groups, nullptr});                                                      \
   }
-COLONY_PANEL(int8, kRowsInt8, kRowsReady, kReadyInt8)
+COLONY_PANEL(int8, kRowsInt8, kRowsReady, kReadyRow13)
 COLONY_PANEL(int8_x8, kRowsInt8, kRowsReadyX8, kReadyInt8X8)
-COLONY_PANEL(int4, kRowsInt4, kRowsReady, kReadyInt4)
+COLONY_PANEL(int4, kRowsInt8, kRowsReady, kReadyRow13)
+COLONY_PANEL(int4_x8, kRowsInt4, kRowsReady, kReadyInt4X8)
 #undef COLONY_PANEL
 
 // ---- rows of activations ----
@@ -664,6 +701,6 @@ static uint64_t read_bytes(const void* p, int64_t bytes) {
 }
 
 #define COLONY_KERNEL_TABLE                                                                    \
-  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, quantize_row,  quantize_row_x8,    round_row_bf16, rms_norm_row,       \
+  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, panel_int4_x8, quantize_row,  quantize_row_x8,    round_row_bf16, rms_norm_row,       \
    silu_mul_row, add_row,    attention_tile, max_of,       sum_exp,        peak_f32,           \
    peak_bf16,    peak_int8,  read_bytes}

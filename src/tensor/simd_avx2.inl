@@ -18,7 +18,7 @@ struct BX {
 };
 constexpr int kRowsF32 = 6, kRowsBf16 = 4, kRowsInt8 = 3, kVecs = 1, kAccVecs = 1;
 constexpr int kRowsInt4 = 4, kRowsReady = 6, kRowsReadyX8 = 3, kManyRows = 12;
-constexpr int kReadyInt8 = 2048, kReadyInt4 = 1024;
+constexpr int kReadyRow13 = 2048, kReadyInt4X8 = 1024;
 #ifdef COLONY_AVX_VNNI
 constexpr int kReadyInt8X8 = 0;
 #else
@@ -100,6 +100,12 @@ V void i_store16(int16_t* p, I x) {
 V W w_load_u8(const uint8_t* p) {
   return {_mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
           _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16)))};
+}
+// Nibbles that w_load_u8 has widened: the lower ones and the upper ones.
+V void w_split(W both, W* low, W* high) {
+  const __m256i mask = _mm256_set1_epi16(15);
+  *low = {_mm256_and_si256(both.lo, mask), _mm256_and_si256(both.hi, mask)};
+  *high = {_mm256_srli_epi16(both.lo, 4), _mm256_srli_epi16(both.hi, 4)};
 }
 V int32_t load_pair(const void* p) {
   int32_t pair;

@@ -15,7 +15,7 @@ struct B {
 };
 constexpr int kRowsF32 = 12, kRowsInt8 = 8, kVecs = 2, kAccVecs = 4;
 constexpr int kRowsInt4 = 8, kRowsReady = 8, kRowsReadyX8 = 8, kManyRows = 16;
-constexpr int kReadyInt8 = 0, kReadyInt8X8 = 0, kReadyInt4 = 1024;
+constexpr int kReadyRow13 = 0, kReadyInt8X8 = 0, kReadyInt4X8 = 1024;
 
 V F f_zero() { return {_mm512_setzero_ps()}; }
 V F f_set(float x) { return {_mm512_set1_ps(x)}; }
@@ -77,6 +77,11 @@ V void i_store16(int16_t* p, I x) {
 }
 V W w_load_u8(const uint8_t* p) {
   return {_mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+// Nibbles that w_load_u8 has widened: the lower ones and the upper ones.
+V void w_split(W both, W* low, W* high) {
+  *low = {_mm512_and_si512(both.v, _mm512_set1_epi16(15))};
+  *high = {_mm512_srli_epi16(both.v, 4)};
 }
 V int32_t load_pair(const void* p) {
   int32_t pair;
