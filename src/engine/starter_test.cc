@@ -1,5 +1,5 @@
-// The starter model against Hugging Face Transformers on the same file, in f32, and its own int8 and
-// bf16 against its f32. Goldens: tools/make_starter_goldens.py. Without the model: said, and left out.
+// The starter model against Hugging Face Transformers on the same file, in f32, and its own int8,
+// bf16 and int4 against its f32. Goldens: tools/make_starter_goldens.py. Without the model: said, and left out.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -161,7 +161,8 @@ Distance distance(std::span<const float> p_rows, std::span<const float> q_rows, 
   return d;
 }
 
-// hf_compat 6.3, gate 3: int8 against f32 over our own prompts.
+// hf_compat 6.3, gate 3: int8 against f32 over our own prompts. The file's 4-bit weights are int4's own, so
+// that only its activations and its head differ from f32.
 TEST(SlowStarter, OtherDtypesStayNearF32) {
   NEED_STARTER();
   const Json cases = golden("greedy.json")["cases"];
@@ -185,7 +186,7 @@ TEST(SlowStarter, OtherDtypesStayNearF32) {
   const auto exact = logits("f32");
   const size_t vocab = 49152;
   for (const auto& [dtype, kl_max, same_min] : {std::tuple{"int8", 0.002, 0.975}, std::tuple{"bf16", 0.002, 0.975},
-                                                std::tuple{"int4", 0.006, 0.97}}) {
+                                                std::tuple{"int4", 0.002, 0.975}}) {
     const auto other = logits(dtype);
     double kl = 0, same = 0, positions = 0;
     for (size_t c = 0; c < exact.size(); ++c) {

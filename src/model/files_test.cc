@@ -8,6 +8,7 @@
 
 #include "base/rng.h"
 #include "model/gguf.h"
+#include "tensor/f16.h"
 #include "model/safetensors.h"
 #include "model/transformer.h"
 
@@ -40,6 +41,15 @@ void check_blocks(const fs::path& folder) {
     }
     ASSERT_GT(most, 0);
     for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-6 * most) << name << " number " << i;
+    // The 4-bit kinds as they are stored: the same numbers.
+    std::vector<uint16_t> d(want.size() / 32), m(d.size());
+    std::vector<uint8_t> q(want.size());
+    const bool four = name == "Q4_0" || name == "Q4_1";
+    ASSERT_EQ(decode_int4(type, reinterpret_cast<const std::byte*>(blocks->data()), d, m, q), four) << name;
+    for (size_t i = 0; four && i < want.size(); ++i) {
+      ASSERT_LE(q[i], 15);
+      ASSERT_EQ(tensor::from_f16(d[i / 32]) * static_cast<float>(q[i]) + tensor::from_f16(m[i / 32]), got[i]) << name << " number " << i;
+    }
   }
   EXPECT_EQ(seen, static_cast<int>(kBlocks.size())) << folder;
 }

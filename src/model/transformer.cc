@@ -211,7 +211,8 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
   for (size_t i = 0; i < parts.size(); ++i) {
     // Where 8-bit activations do least harm for what they spare. Mean KL from f32 on SmolLM2-135M: none of it
     // .0004, gate and up .0012, o too .0014, the head too .0019, down too .0030, q, k, v too .0045; o as well
-    // takes the tiny checkpoints of our tests past their noise floor.
+    // takes the tiny checkpoints of our tests past their noise floor. int4 from its own Q4_1 file likewise:
+    // gate and up .0013, o too .0018, all but the head .0052.
     s.layers[i].qkv = pack_stacked(parts[i].qkv, s.dtype, pool, Activations::kRow13);
     s.layers[i].o = pack_stacked(parts[i].o, s.dtype, pool, Activations::kRow13);
     s.layers[i].gate_up = pack_stacked(parts[i].gate_up, s.dtype, pool, Activations::kGroup8);

@@ -14,6 +14,7 @@ Kernels choose(const Cpu& c) {
       k.panel_int8 = kKernelsAvxVnni.panel_int8;
       k.panel_int8_x8 = kKernelsAvxVnni.panel_int8_x8;
       k.panel_int4 = kKernelsAvxVnni.panel_int4;
+      k.panel_int4_x8 = kKernelsAvxVnni.panel_int4_x8;
       k.peak_int8 = kKernelsAvxVnni.peak_int8;
     }
     return k;
@@ -23,6 +24,7 @@ Kernels choose(const Cpu& c) {
     k.panel_int8 = kKernelsAvx512Vnni.panel_int8;
     k.panel_int8_x8 = kKernelsAvx512Vnni.panel_int8_x8;
     k.panel_int4 = kKernelsAvx512Vnni.panel_int4;
+    k.panel_int4_x8 = kKernelsAvx512Vnni.panel_int4_x8;
     k.peak_int8 = kKernelsAvx512Vnni.peak_int8;
   }
   if (c.avx512_bf16) {

@@ -13,8 +13,7 @@ namespace colony::tensor {
 inline constexpr int kPanel = 32;   // outputs of one panel of packed weights
 inline constexpr int kGroup = 32;   // k of one int8 group
 inline constexpr int kInt8GroupBytes = kGroup * kPanel + 2 * 2 * kPanel;  // q, then d and m in f16
-// Nibbles: byte (i/8 · 32 + j) · 4 + i%4 has output j's place i of the group below (i/4 even) or above;
-// then d and m in f16.
+// q in nibbles (where: int4_at in matmul.cc), then d and m in f16.
 inline constexpr int kInt4GroupBytes = kGroup * kPanel / 2 + 2 * 2 * kPanel;
 inline constexpr int kActivationMax = 4095;       // 13 bits
 inline constexpr int kGroupActivationMax = 127;   // 8 bits
@@ -27,8 +26,8 @@ struct PanelArgs {
   const void* panel = nullptr;
   int64_t k = 0;                // padded: to 2 for bf16, to 32 for int8 and int4
   int64_t rows = 0;
-  const float* row_scale = nullptr;   // int8, 13-bit activations: t, [rows]
-  const float* group_scale = nullptr; // int8, 8-bit activations: t of each group, [rows, k/32]
+  const float* row_scale = nullptr;   // 13-bit activations: t, [rows]
+  const float* group_scale = nullptr; // 8-bit activations: t of each group, [rows, k/32]
   const float* group_sums = nullptr;  // Σ p of each group (8-bit activations: t Σ p), [rows, k/32]
   float* y = nullptr;
   int64_t ldy = 0;
@@ -76,7 +75,8 @@ struct Kernels {
   void (*panel_bf16)(const PanelArgs&) = nullptr;
   void (*panel_int8)(const PanelArgs&) = nullptr;
   void (*panel_int8_x8)(const PanelArgs&) = nullptr;  // 8-bit activations
-  void (*panel_int4)(const PanelArgs&) = nullptr;     // 8-bit activations
+  void (*panel_int4)(const PanelArgs&) = nullptr;
+  void (*panel_int4_x8)(const PanelArgs&) = nullptr;
   // One row: x [k] -> p [k padded to 32], its scale and group sums.
   void (*quantize_row)(const float* x, int64_t k, int16_t* p, float* scale, float* sums) = nullptr;
   // The same with 8 bits and a scale a group: scales, sums [k/32].

@@ -3,7 +3,10 @@
 // The including file defines, for 16 lanes of float `F` and of int32 `I`, and 32 lanes of int16 `W`:
 //   f_zero f_set f_load f_store f_fma f_add f_sub f_mul f_div f_max f_min f_load_f16 f_load_bf16
 //   f_load_s8 f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16,
-//   w_load_u8 w_set_pair i_dot, q_load q_set q_dot, n_split n_store n_zero n_dot n_sum, bf_load bf_set_pair bf_dot, and the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kVecs (1 or 2), kAccVecs.
+//   w_load_u8 w_set_pair i_dot, w_split b_load b_store, for int8 weights and 8-bit x: Q QSum q_zero q_load
+//   q_load_ready q_store_ready q_set q_dot q_sum, for int4: NSum n_zero n_split n_dot n_sum, bf_load
+//   bf_set_pair bf_dot, the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kRowsInt4, kRowsReady,
+//   kRowsReadyX8, kVecs (1 or 2), kAccVecs, and kManyRows, kReadyRow13, kReadyInt8X8, kReadyInt4X8.
 // No function of the standard library is called here: this text is compiled with wider
 // instructions than the rest of the program, and the linker must not share it.
 
@@ -83,8 +86,29 @@ INLINE void tile_bf16(const PanelArgs& a, int64_t row, int vec) {
   }
 }
 
-template <int R, int NV>
-INLINE void tile_int8(const PanelArgs& a, int64_t row, int vec) {
+// int8 and int4. With few rows, weights are brought into the form the multiply-adds take as they are
+// read. With many, that is done once for a chunk of groups, into `ready` on the stack, and sums of
+// earlier chunks wait in y; the operations on a row are the same. kReady…: bytes a group takes there, 0
+// where the form is the stored one.
+constexpr int64_t kReadyBytes = 16 << 10;  // of one chunk: half of a first-level cache
+
+struct Chunk {
+  int64_t from = 0, to = 0;        // groups
+  const uint8_t* ready = nullptr;  // of group `from`
+};
+// This pass's share of the next panel's group, in lines.
+struct Share {
+  int64_t first = 0, last = 0;
+};
+template <int bytes, int step>
+INLINE Share share_of(const PanelArgs& a, int64_t row) {
+  const int64_t passes = (a.rows + step - 1) / step, pass = row / step;
+  return {bytes / 64 * pass / passes, bytes / 64 * (pass + 1) / passes};
+}
+
+// int8 or int4, 13-bit activations.
+template <int R, int NV, bool kReady, int kGroupBytes>
+INLINE void tile_row13(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
   F acc[R][NV];
   const int16_t* x[R];
   const float* sums[R];
@@ -92,29 +116,45 @@ INLINE void tile_int8(const PanelArgs& a, int64_t row, int vec) {
   for (int r = 0; r < R; ++r) {
     x[r] = static_cast<const int16_t*>(a.x) + (row + r) * a.ldx;
     sums[r] = a.group_sums + (row + r) * groups;
-    for (int v = 0; v < NV; ++v) acc[r][v] = f_zero();
+    for (int v = 0; v < NV; ++v) acc[r][v] = chunk.from == 0 ? f_zero() : f_load(a.y + (row + r) * a.ldy + (vec + v) * 16);
   }
-  const auto* group = static_cast<const uint8_t*>(a.panel);
-  // This pass's share of the next panel's group.
-  constexpr int64_t kLines = kInt8GroupBytes / 64;
-  const int64_t passes = (a.rows + kRowsInt8 - 1) / kRowsInt8, pass = row / kRowsInt8;
-  const int64_t first_line = kLines * pass / passes, last_line = kLines * (pass + 1) / passes;
-  for (int64_t g = 0; g < groups; ++g, group += kInt8GroupBytes) {
+  const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kGroupBytes;
+  const uint8_t* ready = chunk.ready;
+  const Share next = share_of<kGroupBytes, kReady ? kRowsReady : kRowsInt8>(a, row);
+  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kGroupBytes, ready += kReadyRow13) {
     I dot[R][NV];
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
     }
-    for (int64_t line = first_line; line < last_line; ++line) prefetch_far(group + groups * kInt8GroupBytes + 64 * line);
-    for (int k = 0; k < kGroup; k += 2) {
-      W wv[NV];
-      for (int v = 0; v < NV; ++v) wv[v] = w_load_u8(group + k * kPanel + 32 * (vec + v));
-      prefetch(group + 2 * kInt8GroupBytes + k * kPanel);  // from the second-level cache
+    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + groups * kGroupBytes + 64 * line);
+#pragma GCC unroll 16
+    for (int k = 0; k < kGroup; k += 4) {
+      W low[NV], high[NV];  // two pairs of k
+      for (int v = 0; v < NV; ++v) {
+        if constexpr (kReady) {
+          low[v] = b_load(ready + 64 * (k + vec + v));
+          high[v] = b_load(ready + 64 * (k + 2 + vec + v));
+        } else if constexpr (kGroupBytes == kInt4GroupBytes) {
+          w_split(w_load_u8(group + k / 2 * kPanel + 32 * (vec + v)), &low[v], &high[v]);
+        } else {
+          low[v] = w_load_u8(group + k * kPanel + 32 * (vec + v));
+          high[v] = w_load_u8(group + (k + 2) * kPanel + 32 * (vec + v));
+        }
+      }
+      if constexpr (!kReady) {  // from the second-level cache
+        prefetch(group + 2 * kGroupBytes + k * (kGroupBytes / kGroup));
+        if constexpr (kGroupBytes == kInt8GroupBytes) prefetch(group + 2 * kGroupBytes + (k + 2) * kPanel);
+      }
       for (int r = 0; r < R; ++r) {
         const W xv = w_set_pair(x[r] + g * kGroup + k);
-        for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], wv[v], xv);
+        for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], low[v], xv);
+      }
+      for (int r = 0; r < R; ++r) {
+        const W xv = w_set_pair(x[r] + g * kGroup + k + 2);
+        for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], high[v], xv);
       }
     }
-    const auto* d = reinterpret_cast<const uint16_t*>(group + kGroup * kPanel) + 16 * vec;
+    const auto* d = reinterpret_cast<const uint16_t*>(group + kGroupBytes - 4 * kPanel) + 16 * vec;
     for (int v = 0; v < NV; ++v) {
       const F scale = f_load_f16(d + 16 * v);
       const F least = f_load_f16(d + kPanel + 16 * v);
@@ -124,18 +164,43 @@ INLINE void tile_int8(const PanelArgs& a, int64_t row, int vec) {
       }
     }
   }
+  const bool done = chunk.to == groups;
   for (int r = 0; r < R; ++r) {
     const F t = f_set(a.row_scale[row + r]);
     for (int v = 0; v < NV; ++v) {
-      f_store(a.y + (row + r) * a.ldy + vec * 16 + 16 * v, f_mul(acc[r][v], t));
+      f_store(a.y + (row + r) * a.ldy + (vec + v) * 16, done ? f_mul(acc[r][v], t) : acc[r][v]);
+    }
+  }
+}
+static void ready_int8(const PanelArgs& a, int64_t g, uint8_t* ready) {
+  const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt8GroupBytes;
+  for (int i = 0; i < kGroup * kPanel / 32; ++i) b_store(ready + 64 * i, w_load_u8(group + 32 * i));
+}
+
+template <int R, int NV, bool kReady>
+INLINE void tile_int8(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
+  tile_row13<R, NV, kReady, kInt8GroupBytes>(a, chunk, row, vec);
+}
+template <int R, int NV, bool kReady>
+INLINE void tile_int4(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
+  tile_row13<R, NV, kReady, kInt4GroupBytes>(a, chunk, row, vec);
+}
+static void ready_int4(const PanelArgs& a, int64_t g, uint8_t* ready) {
+  const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt4GroupBytes;
+  for (int k = 0; k < kGroup; k += 4) {
+    for (int v = 0; v < 2; ++v) {
+      W low, high;
+      w_split(w_load_u8(group + k / 2 * kPanel + 32 * v), &low, &high);
+      b_store(ready + 64 * (k + v), low);
+      b_store(ready + 64 * (k + 2 + v), high);
     }
   }
 }
 
 // 8-bit activations with a scale a group: exact integers inside a group, then
 // y += (d t) Σ + m (t Σ p).
-template <int R, int NV>
-INLINE void tile_int8_x8(const PanelArgs& a, int64_t row, int vec) {
+template <int R, int NV, bool kReady>
+INLINE void tile_int8_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
   F acc[R][NV];
   const int8_t* x[R];
   const float *scales[R], *sums[R];
@@ -144,22 +209,28 @@ INLINE void tile_int8_x8(const PanelArgs& a, int64_t row, int vec) {
     x[r] = static_cast<const int8_t*>(a.x) + (row + r) * a.ldx;
     scales[r] = a.group_scale + (row + r) * groups;
     sums[r] = a.group_sums + (row + r) * groups;
-    for (int v = 0; v < NV; ++v) acc[r][v] = f_zero();
+    for (int v = 0; v < NV; ++v) acc[r][v] = chunk.from == 0 ? f_zero() : f_load(a.y + (row + r) * a.ldy + (vec + v) * 16);
   }
-  const auto* group = static_cast<const uint8_t*>(a.panel);
-  constexpr int64_t kLines = kInt8GroupBytes / 64;
-  const int64_t passes = (a.rows + kRowsInt8 - 1) / kRowsInt8, pass = row / kRowsInt8;
-  const int64_t first_line = kLines * pass / passes, last_line = kLines * (pass + 1) / passes;
-  for (int64_t g = 0; g < groups; ++g, group += kInt8GroupBytes) {
-    I dot[R][NV];
+  const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kInt8GroupBytes;
+  const uint8_t* ready = chunk.ready;
+  const Share next = share_of<kInt8GroupBytes, kReady ? kRowsReadyX8 : kRowsInt8>(a, row);
+  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt8GroupBytes, ready += kReadyInt8X8) {
+    QSum dot[R][NV];
     for (int r = 0; r < R; ++r) {
-      for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
+      for (int v = 0; v < NV; ++v) dot[r][v] = q_zero();
     }
-    for (int64_t line = first_line; line < last_line; ++line) prefetch_far(group + groups * kInt8GroupBytes + 64 * line);
+    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + groups * kInt8GroupBytes + 64 * line);
+#pragma GCC unroll 16
     for (int k = 0; k < kGroup; k += 4) {
-      W wv[NV];
-      for (int v = 0; v < NV; ++v) wv[v] = q_load(group + k * kPanel + 64 * (vec + v));
-      for (int v = 0; v < NV; ++v) prefetch(group + 2 * kInt8GroupBytes + k * kPanel + 64 * (vec + v));
+      Q wv[NV];
+      for (int v = 0; v < NV; ++v) {
+        if constexpr (kReady) {
+          wv[v] = q_load_ready(ready + kReadyInt8X8 / 16 * (k / 2 + vec + v));
+        } else {
+          wv[v] = q_load(group + k * kPanel + 64 * (vec + v));
+          prefetch(group + 2 * kInt8GroupBytes + k * kPanel + 64 * (vec + v));
+        }
+      }
       for (int r = 0; r < R; ++r) {
         const W xv = q_set(x[r] + g * kGroup + k);
         for (int v = 0; v < NV; ++v) dot[r][v] = q_dot(dot[r][v], wv[v], xv);
@@ -170,41 +241,24 @@ INLINE void tile_int8_x8(const PanelArgs& a, int64_t row, int vec) {
       const F scale = f_load_f16(d + 16 * v);
       const F least = f_load_f16(d + kPanel + 16 * v);
       for (int r = 0; r < R; ++r) {
-        acc[r][v] = f_fma(i_to_f(dot[r][v]), f_mul(scale, f_set(scales[r][g])), acc[r][v]);
+        acc[r][v] = f_fma(i_to_f(q_sum(dot[r][v])), f_mul(scale, f_set(scales[r][g])), acc[r][v]);
         acc[r][v] = f_fma(f_set(sums[r][g]), least, acc[r][v]);
       }
     }
   }
   for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + vec * 16 + 16 * v, acc[r][v]);
+    for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + (vec + v) * 16, acc[r][v]);
   }
 }
-
-#define COLONY_PANEL(name, tile, kRows)                                  \
-  template <int R>                                                       \
-  static void name##_rows(const PanelArgs& a, int64_t row) {             \
-    for (int vec = 0; vec < 2; vec += kVecs) tile<R, kVecs>(a, row, vec); \
-  }                                                                      \
-  static void name(const PanelArgs& a) {                                 \
-    int64_t row = 0;                                                     \
-    for (; a.rows - row >= kRows; row += kRows) name##_rows<kRows>(a, row); \
-    if (kRows > 8 && a.rows - row >= 8) name##_rows<8>(a, row), row += 8; \
-    if (kRows > 4 && a.rows - row >= 4) name##_rows<4>(a, row), row += 4; \
-    if (kRows > 2 && a.rows - row >= 2) name##_rows<2>(a, row), row += 2; \
-    for (; row < a.rows; ++row) name##_rows<1>(a, row);                  \
-  }
-COLONY_PANEL(panel_f32, tile_f32, kRowsF32)
-COLONY_PANEL(panel_bf16, tile_bf16, kRowsBf16)
-COLONY_PANEL(panel_int8, tile_int8, kRowsInt8)
-COLONY_PANEL(panel_int8_x8, tile_int8_x8, kRowsInt8)
-#undef COLONY_PANEL
+static void ready_int8_x8(const PanelArgs& a, int64_t g, uint8_t* ready) {
+  const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt8GroupBytes;
+  for (int i = 0; i < 16; ++i) q_store_ready(ready + kReadyInt8X8 / 16 * i, q_load(group + 64 * i));
+}
 
 // 4-bit weights, 8-bit activations with a scale a group: exact integers inside a group, then as
-// tile_int8_x8, operation for operation. Weights of groups from…to - 1 come from the panel's nibbles,
-// or from `bytes`, where unpack_int4 has put them as tile_int8_x8 would want them; sums of earlier
-// groups wait in y.
-template <int R, int NV, bool kBytes>
-INLINE void tile_int4(const PanelArgs& a, const uint8_t* bytes, int64_t from, int64_t to, int64_t row, int vec) {
+// tile_int8_x8, operation for operation.
+template <int R, int NV, bool kReady>
+INLINE void tile_int4_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
   F acc[R][NV];
   const int8_t* x[R];
   const float *scales[R], *sums[R];
@@ -213,27 +267,24 @@ INLINE void tile_int4(const PanelArgs& a, const uint8_t* bytes, int64_t from, in
     x[r] = static_cast<const int8_t*>(a.x) + (row + r) * a.ldx;
     scales[r] = a.group_scale + (row + r) * groups;
     sums[r] = a.group_sums + (row + r) * groups;
-    for (int v = 0; v < NV; ++v) {
-      acc[r][v] = from == 0 ? f_zero() : f_load(a.y + (row + r) * a.ldy + (vec + v) * 16);
-    }
+    for (int v = 0; v < NV; ++v) acc[r][v] = chunk.from == 0 ? f_zero() : f_load(a.y + (row + r) * a.ldy + (vec + v) * 16);
   }
-  const auto* group = static_cast<const uint8_t*>(a.panel) + from * kInt4GroupBytes;
-  constexpr int64_t kLines = kInt4GroupBytes / 64;
-  constexpr int64_t kStep = kBytes ? kRowsInt4 : kRowsNibbles;
-  const int64_t passes = (a.rows + kStep - 1) / kStep, pass = row / kStep;
-  const int64_t first_line = kLines * pass / passes, last_line = kLines * (pass + 1) / passes;
-  for (int64_t g = from; g < to; ++g, group += kInt4GroupBytes, bytes += kGroup * kPanel) {
-    N dot[R][NV];
+  const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kInt4GroupBytes;
+  const uint8_t* ready = chunk.ready;
+  const Share next = share_of<kInt4GroupBytes, kReady ? kRowsReady : kRowsInt4>(a, row);
+  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt4GroupBytes, ready += kReadyInt4X8) {
+    NSum dot[R][NV];
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = n_zero();
     }
-    for (int64_t line = first_line; line < last_line; ++line) prefetch_far(group + groups * kInt4GroupBytes + 64 * line);
+    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + groups * kInt4GroupBytes + 64 * line);
+#pragma GCC unroll 16
     for (int k = 0; k < kGroup; k += 8) {
       W low[NV], high[NV];
       for (int v = 0; v < NV; ++v) {
-        if constexpr (kBytes) {
-          low[v] = q_load(bytes + k * kPanel + 64 * (vec + v));
-          high[v] = q_load(bytes + (k + 4) * kPanel + 64 * (vec + v));
+        if constexpr (kReady) {
+          low[v] = b_load(ready + k * kPanel + 64 * (vec + v));
+          high[v] = b_load(ready + (k + 4) * kPanel + 64 * (vec + v));
         } else {
           n_split(group + k / 2 * kPanel + 64 * (vec + v), &low[v], &high[v]);
           prefetch(group + 2 * kInt4GroupBytes + k / 2 * kPanel + 64 * (vec + v));
@@ -262,51 +313,69 @@ INLINE void tile_int4(const PanelArgs& a, const uint8_t* bytes, int64_t from, in
     for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + (vec + v) * 16, acc[r][v]);
   }
 }
-
-constexpr int64_t kInt4Chunk = 16;  // groups: 16 KiB of bytes, which the first-level cache holds
-
-static void unpack_int4(const PanelArgs& a, int64_t from, int64_t to, uint8_t* bytes) {
-  const auto* group = static_cast<const uint8_t*>(a.panel) + from * kInt4GroupBytes;
-  for (int64_t g = from; g < to; ++g, group += kInt4GroupBytes) {
-    for (int k = 0; k < kGroup; k += 8, bytes += 8 * kPanel) {
-      for (int v = 0; v < 2; ++v) {
-        W low, high;
-        n_split(group + k / 2 * kPanel + 64 * v, &low, &high);
-        n_store(bytes + 64 * v, low);
-        n_store(bytes + 4 * kPanel + 64 * v, high);
-      }
+static void ready_int4_x8(const PanelArgs& a, int64_t g, uint8_t* ready) {
+  const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt4GroupBytes;
+  for (int k = 0; k < kGroup; k += 8) {
+    for (int v = 0; v < 2; ++v) {
+      W low, high;
+      n_split(group + k / 2 * kPanel + 64 * v, &low, &high);
+      b_store(ready + k * kPanel + 64 * v, low);
+      b_store(ready + (k + 4) * kPanel + 64 * v, high);
     }
   }
 }
 
-template <int R, int NV, bool kBytes>
-static void rows_int4(const PanelArgs& a, const uint8_t* bytes, int64_t from, int64_t to, int64_t row) {
-  for (int vec = 0; vec < 2; vec += NV) tile_int4<R, NV, kBytes>(a, bytes, from, to, row, vec);
-}
+#define COLONY_PANEL(name, tile, kRows)                                  \
+  template <int R>                                                       \
+  static void name##_rows(const PanelArgs& a, int64_t row) {             \
+    for (int vec = 0; vec < 2; vec += kVecs) tile<R, kVecs>(a, row, vec); \
+  }                                                                      \
+  static void name(const PanelArgs& a) {                                 \
+    int64_t row = 0;                                                     \
+    for (; a.rows - row >= kRows; row += kRows) name##_rows<kRows>(a, row); \
+    if (kRows > 8 && a.rows - row >= 8) name##_rows<8>(a, row), row += 8; \
+    if (kRows > 4 && a.rows - row >= 4) name##_rows<4>(a, row), row += 4; \
+    if (kRows > 2 && a.rows - row >= 2) name##_rows<2>(a, row), row += 2; \
+    for (; row < a.rows; ++row) name##_rows<1>(a, row);                  \
+  }
+COLONY_PANEL(panel_f32, tile_f32, kRowsF32)
+COLONY_PANEL(panel_bf16, tile_bf16, kRowsBf16)
+#undef COLONY_PANEL
 
-// Few rows split nibbles as they go; for many that is done once a chunk of groups.
-static void panel_int4(const PanelArgs& a) {
-  const int64_t groups = a.k / kGroup;
-  if (a.rows < 2 * kRowsInt4) {
-    int64_t row = 0;
-    for (; a.rows - row >= kRowsNibbles; row += kRowsNibbles) rows_int4<kRowsNibbles, kVecs, false>(a, nullptr, 0, groups, row);
-    if (kRowsNibbles > 4 && a.rows - row >= 4) rows_int4<4, kVecs, false>(a, nullptr, 0, groups, row), row += 4;
-    if (kRowsNibbles > 2 && a.rows - row >= 2) rows_int4<2, kVecs, false>(a, nullptr, 0, groups, row), row += 2;
-    for (; row < a.rows; ++row) rows_int4<1, 2, false>(a, nullptr, 0, groups, row);
-    return;
+#define COLONY_PANEL(kind, kFew, kMany, kReady)                                                              \
+  template <int R, int NV, bool ready>                                                                       \
+  static void rows_##kind(const PanelArgs& a, const Chunk& chunk, int64_t row) {                             \
+    for (int vec = 0; vec < 2; vec += NV) tile_##kind<R, NV, ready>(a, chunk, row, vec);                     \
+  }                                                                                                          \
+  template <int kRows, bool ready>                                                                           \
+  static void chunk_##kind(const PanelArgs& a, const Chunk& chunk) {                                         \
+    int64_t row = 0;                                                                                         \
+    for (; a.rows - row >= kRows; row += kRows) rows_##kind<kRows, kVecs, ready>(a, chunk, row);             \
+    if (kRows > 4 && a.rows - row >= 4) rows_##kind<4, kVecs, ready>(a, chunk, row), row += 4;               \
+    if (kRows > 2 && a.rows - row >= 2) rows_##kind<2, kVecs, ready>(a, chunk, row), row += 2;               \
+    for (; row < a.rows; ++row) rows_##kind<1, 2, ready>(a, chunk, row);                                     \
+  }                                                                                                          \
+  static void panel_##kind(const PanelArgs& a) {                                                             \
+    const int64_t groups = a.k / kGroup;                                                                     \
+    if constexpr (kReady > 0) {                                                                              \
+      if (a.rows >= kManyRows) {                                                                             \
+        alignas(64) uint8_t ready[kReadyBytes];                                                              \
+        const int64_t most = kReadyBytes / kReady, chunks = (groups + most - 1) / most;                      \
+        for (int64_t i = 0; i < chunks; ++i) {                                                               \
+          const Chunk chunk{groups * i / chunks, groups * (i + 1) / chunks, ready};                          \
+          for (int64_t g = chunk.from; g < chunk.to; ++g) ready_##kind(a, g, ready + (g - chunk.from) * kReady); \
+          chunk_##kind<kMany, true>(a, chunk);                                                               \
+        }                                                                                                    \
+        return;                                                                                              \
+      }                                                                                                      \
+    }                                                                                                        \
+    chunk_##kind<kFew, false>(a, {0, groups, nullptr});                                                      \
   }
-  alignas(64) uint8_t bytes[kInt4Chunk * kGroup * kPanel];
-  const int64_t chunks = (groups + kInt4Chunk - 1) / kInt4Chunk;
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    const int64_t from = groups * chunk / chunks, to = groups * (chunk + 1) / chunks;
-    unpack_int4(a, from, to, bytes);
-    int64_t row = 0;
-    for (; a.rows - row >= kRowsInt4; row += kRowsInt4) rows_int4<kRowsInt4, kVecs, true>(a, bytes, from, to, row);
-    if (a.rows - row >= 4) rows_int4<4, kVecs, true>(a, bytes, from, to, row), row += 4;
-    if (a.rows - row >= 2) rows_int4<2, kVecs, true>(a, bytes, from, to, row), row += 2;
-    if (row < a.rows) rows_int4<1, 2, true>(a, bytes, from, to, row);
-  }
-}
+COLONY_PANEL(int8, kRowsInt8, kRowsReady, kReadyRow13)
+COLONY_PANEL(int8_x8, kRowsInt8, kRowsReadyX8, kReadyInt8X8)
+COLONY_PANEL(int4, kRowsInt8, kRowsReady, kReadyRow13)
+COLONY_PANEL(int4_x8, kRowsInt4, kRowsReady, kReadyInt4X8)
+#undef COLONY_PANEL
 
 // ---- rows of activations ----
 // The last, incomplete 16 numbers, padded with zeros.
@@ -761,6 +830,6 @@ static uint64_t read_bytes(const void* p, int64_t bytes) {
 }
 
 #define COLONY_KERNEL_TABLE                                                                    \
-  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, quantize_row,  quantize_row_x8,    round_row_bf16, rms_norm_row,       \
+  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, panel_int4_x8, quantize_row,  quantize_row_x8,    round_row_bf16, rms_norm_row,       \
    silu_mul_row, add_row,    attention_tile, lora_shrink, lora_expand, max_of,       sum_exp,        peak_f32,           \
    peak_bf16,    peak_int8,  read_bytes}

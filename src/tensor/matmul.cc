@@ -33,15 +33,17 @@ uint64_t panel_bytes(WeightType type, int64_t k) {
 }
 
 // Where output j's weight at place i < kGroup stands inside a group: pairs of k for 16-bit products,
-// fours for 8-bit ones.
+// fours for 8-bit ones; of int4, two pairs or fours share their bytes, the first in the lower halves.
+int64_t together(Activations activations) { return activations == Activations::kGroup8 ? 4 : 2; }
 int64_t int8_at(Activations activations, int64_t i, int64_t j) {
-  const int64_t together = activations == Activations::kGroup8 ? 4 : 2;
-  return (i / together * kPanel + j) * together + i % together;
+  const int64_t few = together(activations);
+  return (i / few * kPanel + j) * few + i % few;
 }
-
-// The same for the nibbles of int4, whose byte this is; above: which half of it.
-int64_t int4_at(int64_t i, int64_t j) { return (i / 8 * kPanel + j) * 4 + i % 4; }
-bool int4_above(int64_t i) { return i / 4 % 2 == 1; }
+int64_t int4_at(Activations activations, int64_t i, int64_t j) {
+  const int64_t few = together(activations);
+  return (i / (2 * few) * kPanel + j) * few + i % few;
+}
+bool int4_above(Activations activations, int64_t i) { return i / together(activations) % 2 == 1; }
 
 // One output's weights of one group: the scale and least value it is stored with, and its q.
 struct Group {
@@ -213,7 +215,7 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
               scale = quantize_group4(row.data() + g * kGroup, count, fitted);
             }
             for (int64_t i = 0; i < count; ++i) {
-              group[int4_at(i, j)] |= static_cast<std::byte>((q[i] & 15) << (int4_above(i) ? 4 : 0));
+              group[int4_at(activations, i, j)] |= static_cast<std::byte>((q[i] & 15) << (int4_above(activations, i) ? 4 : 0));
             }
             auto* own = reinterpret_cast<uint16_t*>(group + kGroup * kPanel / 2);
             own[j] = scale.d;
@@ -254,7 +256,7 @@ void PackedMatrix::unpack_row(int64_t n, std::span<float> out) const {
       case WeightType::kInt4: {
         const std::byte* group = panel + i / kGroup * kInt4GroupBytes;
         const int64_t at = i % kGroup;
-        const auto q = std::to_integer<int>(group[int4_at(at, j)] >> (int4_above(at) ? 4 : 0)) & 15;
+        const auto q = std::to_integer<int>(group[int4_at(s.activations, at, j)] >> (int4_above(s.activations, at) ? 4 : 0)) & 15;
         const auto* scales = reinterpret_cast<const uint16_t*>(group + kGroup * kPanel / 2);
         value = from_f16(scales[j]) * static_cast<float>(q) + from_f16(scales[kPanel + j]);
         break;
@@ -264,10 +266,10 @@ void PackedMatrix::unpack_row(int64_t n, std::span<float> out) const {
 }
 
 struct MatmulScratch::State {
-  std::vector<int16_t> p;       // int8, 13-bit activations: [rows, k padded]
-  std::vector<int8_t> p8;       // the same with 8-bit activations
-  std::vector<float> scale;     // int8: [rows]; 8-bit activations: [rows, groups]
-  std::vector<float> sums;      // int8: [rows, groups]
+  std::vector<int16_t> p;       // 13-bit activations: [rows, k padded]
+  std::vector<int8_t> p8;       // 8-bit ones
+  std::vector<float> scale;     // 13-bit activations: [rows]; 8-bit: [rows, groups]
+  std::vector<float> sums;      // [rows, groups]
   std::vector<uint16_t> halves; // bf16: [rows, k padded]
 };
 
@@ -296,15 +298,14 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         "matmul's arrays must have their sizes");
   const Kernels& kernel = kernels();
 
-  const bool x8 = weights.type == WeightType::kInt4 ||
-                  (weights.type == WeightType::kInt8 && weights.activations == Activations::kGroup8);
+  const bool grouped = weights.type == WeightType::kInt8 || weights.type == WeightType::kInt4;
+  const bool x8 = grouped && weights.activations == Activations::kGroup8;
   PanelArgs shared;
   shared.k = k;
   if (weights.type == WeightType::kF32) {
     shared.x = args.x.data();
     shared.ldx = k;
   } else {
-    const bool grouped = weights.type != WeightType::kBf16;
     const int64_t padded = round_up(k, grouped ? kGroup : 2);
     const auto size = static_cast<size_t>(rows * padded);
     if (grouped) {
@@ -354,7 +355,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
       PanelArgs a = shared;
       a.rows = std::min(kRowBlock, rows - row);
       a.x = static_cast<const std::byte*>(shared.x) + row * x_row_bytes;
-      if (weights.type == WeightType::kInt8 || weights.type == WeightType::kInt4) {
+      if (grouped) {
         a.row_scale += row;
         a.group_scale += row * groups;
         a.group_sums += row * groups;
@@ -368,7 +369,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         switch (weights.type) {
           case WeightType::kF32: kernel.panel_f32(a); break;
           case WeightType::kBf16: kernel.panel_bf16(a); break;
-          case WeightType::kInt4: kernel.panel_int4(a); break;
+          case WeightType::kInt4: x8 ? kernel.panel_int4_x8(a) : kernel.panel_int4(a); break;
           case WeightType::kInt8: x8 ? kernel.panel_int8_x8(a) : kernel.panel_int8(a); break;
         }
         if (direct) continue;

@@ -17,8 +17,8 @@
 // Matrices that bear it may take 8-bit activations in groups of 32 (Activations::kGroup8): half the
 // multiply-adds on machines with vpdpbusd;  y = Σ_g t_g (d_g Σ_k p_k q_k + m_g Σ_k p_k), |p| ≤ 127.
 //
-//   int4  the same with q in 0…15, that is GGUF's Q4_1 (Q4_0 has m = -8 d), which is taken over as it
-//         stands; x always in groups of 32 with 8 bits.
+//   int4  all as int8 with q in 0…15, that is GGUF's Q4_1 (Q4_0 has m = -8 d), which is taken over as it
+//         stands.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -34,7 +34,7 @@ namespace colony::tensor {
 
 enum class WeightType : uint8_t { kF32, kBf16, kInt8, kInt4 };
 std::string_view weight_type_name(WeightType type);  // "f32", "bf16", "int8", "int4"
-// How x is rounded before it meets int8 weights; the others do not look at it.
+// How x is rounded before it meets int8 or int4 weights; the others do not look at it.
 enum class Activations : uint8_t { kRow13, kGroup8 };
 
 // Gives row n of the weights as f32: out has `in` numbers. Called once a row, from several threads.

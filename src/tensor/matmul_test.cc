@@ -54,7 +54,7 @@ std::vector<float> product(const PackedMatrix& w, const std::vector<float>& x, i
 
 // The f64 twin over the weights as the kernels see them; x rounded as the type says.
 std::vector<double> twin(const PackedMatrix& w, const std::vector<float>& x, int64_t rows, Activations activations) {
-  const bool by_group = w.type() == WeightType::kInt4 || (w.type() == WeightType::kInt8 && activations == Activations::kGroup8);
+  const bool by_group = (w.type() == WeightType::kInt8 || w.type() == WeightType::kInt4) && activations == Activations::kGroup8;
   const float steps = by_group ? 127.0f : 4095.0f;
   std::vector<double> y(static_cast<size_t>(rows * w.n()));
   std::vector<float> row(static_cast<size_t>(w.k()));
@@ -87,7 +87,8 @@ std::vector<double> twin(const PackedMatrix& w, const std::vector<float>& x, int
 class MatmulTypes : public testing::TestWithParam<Kind> {};
 INSTANTIATE_TEST_SUITE_P(All, MatmulTypes,
                          testing::Values(Kind{WeightType::kF32}, Kind{WeightType::kBf16}, Kind{WeightType::kInt8},
-                                         Kind{WeightType::kInt8, Activations::kGroup8}, Kind{WeightType::kInt4}),
+                                         Kind{WeightType::kInt8, Activations::kGroup8}, Kind{WeightType::kInt4},
+                                         Kind{WeightType::kInt4, Activations::kGroup8}),
                          [](const auto& param) {
                            return std::string(weight_type_name(param.param.type)) +
                                   (param.param.activations == Activations::kGroup8 ? "_x8" : "");
@@ -212,8 +213,8 @@ TEST(MatmulInt4, ExtremesAreExact) {
   const Case c{32, 1568};
   std::vector<float> w(static_cast<size_t>(c.n * c.k));
   for (size_t i = 0; i < w.size(); ++i) w[i] = i % 32 == 31 ? 0.0f : 15.0f;
-  const auto m = packed({WeightType::kInt4}, c, w, pool);
-  for (const float sign : {1.0f, -1.0f}) {
+  for (const float sign : {1.0f, -1.0f, 2.0f, -2.0f}) {
+    const auto m = packed({WeightType::kInt4, std::abs(sign) > 1 ? Activations::kRow13 : Activations::kGroup8}, c, w, pool);
     const std::vector<float> x(static_cast<size_t>(40 * c.k), sign);
     for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni"}) {
       const ForceIsa forced(level);
@@ -234,25 +235,27 @@ TEST(PackedMatrix, Int4TakesStoredGroupsAsTheyStand) {
   const auto d = [](int64_t n, int64_t g) { return to_f16((n % 2 == 0 ? 1.0f : -1.0f) * static_cast<float>(n + 3 * g + 1) / 64); };
   const auto least = [](int64_t n, int64_t g) { return to_f16(static_cast<float>(n * 5 - g * 7) / 16); };
   const auto q = [](int64_t n, int64_t k) { return static_cast<uint8_t>((n * 3 + k * 5 + k / 32) % 13); };
-  const auto m = PackedMatrix::pack(
-      WeightType::kInt4, kN, kK,
-      [](int64_t n, std::span<float> out) {
-        for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(n) + static_cast<float>(i % 32 % 16);
-      },
-      pool, Activations::kRow13,
-      [&](int64_t n, const Int4Row& out) {
-        if (n % 5 == 4) return false;  // this row comes as numbers
-        for (int64_t g = 0; g < kK / 32; ++g) out.d[static_cast<size_t>(g)] = d(n, g), out.m[static_cast<size_t>(g)] = least(n, g);
-        for (int64_t i = 0; i < kK; ++i) out.q[static_cast<size_t>(i)] = q(n, i);
-        return true;
-      });
-  std::vector<float> row(kK);
-  for (int64_t n = 0; n < kN; ++n) {
-    m.unpack_row(n, row);
-    for (int64_t i = 0; i < kK; ++i) {
-      const float want = n % 5 == 4 ? static_cast<float>(n) + static_cast<float>(i % 32 % 16)
-                                    : from_f16(d(n, i / 32)) * static_cast<float>(q(n, i)) + from_f16(least(n, i / 32));
-      ASSERT_EQ(row[static_cast<size_t>(i)], want) << n << ", " << i;
+  for (const auto activations : {Activations::kRow13, Activations::kGroup8}) {
+    const auto m = PackedMatrix::pack(
+        WeightType::kInt4, kN, kK,
+        [](int64_t n, std::span<float> out) {
+          for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(n) + static_cast<float>(i % 32 % 16);
+        },
+        pool, activations,
+        [&](int64_t n, const Int4Row& out) {
+          if (n % 5 == 4) return false;  // this row comes as numbers
+          for (int64_t g = 0; g < kK / 32; ++g) out.d[static_cast<size_t>(g)] = d(n, g), out.m[static_cast<size_t>(g)] = least(n, g);
+          for (int64_t i = 0; i < kK; ++i) out.q[static_cast<size_t>(i)] = q(n, i);
+          return true;
+        });
+    std::vector<float> row(kK);
+    for (int64_t n = 0; n < kN; ++n) {
+      m.unpack_row(n, row);
+      for (int64_t i = 0; i < kK; ++i) {
+        const float want = n % 5 == 4 ? static_cast<float>(n) + static_cast<float>(i % 32 % 16)
+                                      : from_f16(d(n, i / 32)) * static_cast<float>(q(n, i)) + from_f16(least(n, i / 32));
+        ASSERT_EQ(row[static_cast<size_t>(i)], want) << n << ", " << i;
+      }
     }
   }
 }

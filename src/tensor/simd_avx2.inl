@@ -17,7 +17,13 @@ struct BX {
   __m256 even, odd;
 };
 constexpr int kRowsF32 = 6, kRowsBf16 = 4, kRowsInt8 = 3, kVecs = 1, kAccVecs = 1;
-constexpr int kRowsInt4 = 6, kRowsNibbles = 4;
+constexpr int kRowsInt4 = 4, kRowsReady = 6, kRowsReadyX8 = 3, kManyRows = 12;
+constexpr int kReadyRow13 = 2048, kReadyInt4X8 = 1024;
+#ifdef COLONY_AVX_VNNI
+constexpr int kReadyInt8X8 = 0;
+#else
+constexpr int kReadyInt8X8 = 2048;
+#endif
 
 V F f_zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 V F f_set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -99,6 +105,12 @@ V W w_load_u8(const uint8_t* p) {
   return {_mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
           _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16)))};
 }
+// Nibbles that w_load_u8 has widened: the lower ones and the upper ones.
+V void w_split(W both, W* low, W* high) {
+  const __m256i mask = _mm256_set1_epi16(15);
+  *low = {_mm256_and_si256(both.lo, mask), _mm256_and_si256(both.hi, mask)};
+  *high = {_mm256_srli_epi16(both.lo, 4), _mm256_srli_epi16(both.hi, 4)};
+}
 V int32_t load_pair(const void* p) {
   int32_t pair;
   __builtin_memcpy(&pair, p, 4);
@@ -108,60 +120,99 @@ V W w_set_pair(const int16_t* p) {
   const __m256i pair = _mm256_set1_epi32(load_pair(p));
   return {pair, pair};
 }
+// As asm, since g++ 12 puts all products of a step before their sums and runs out of registers.
+V __m256i dot_pair(__m256i sum, __m256i w, __m256i x) {
+  __m256i product;
+  asm volatile("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(w), "x"(x));
+  return sum;
+}
+V __m256i dot_four(__m256i sum, __m256i w, __m256i x) {
+  __m256i product;
+  asm volatile("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(w), "x"(x));
+  return sum;
+}
 V I i_dot(I sum, W a, W b) {
 #ifdef COLONY_AVX_VNNI
   asm("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum.lo) : "x"(a.lo), "x"(b.lo));
   asm("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum.hi) : "x"(a.hi), "x"(b.hi));
   return sum;
 #else
-  return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(a.lo, b.lo)),
-          _mm256_add_epi32(sum.hi, _mm256_madd_epi16(a.hi, b.hi))};
+  sum.lo = dot_pair(sum.lo, a.lo, b.lo);
+  sum.hi = dot_pair(sum.hi, a.hi, b.hi);
+  return sum;
 #endif
 }
-// Four of k for each of 16 outputs, unsigned; and four of x, signed, for all of them.
-V W q_load(const uint8_t* p) {
+V W b_load(const uint8_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
 }
+V void b_store(uint8_t* p, W x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.lo);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), x.hi);
+}
+V W low_nibbles(W x) {
+  const __m256i mask = _mm256_set1_epi8(15);
+  return {_mm256_and_si256(x.lo, mask), _mm256_and_si256(x.hi, mask)};
+}
+V W high_nibbles(W x) { return low_nibbles({_mm256_srli_epi16(x.lo, 4), _mm256_srli_epi16(x.hi, 4)}); }
+// Four of k for each of 16 outputs, unsigned; and four of x, signed, for all of them.
 V W q_set(const int8_t* p) {
   const __m256i four = _mm256_set1_epi32(load_pair(p));
   return {four, four};
 }
-V __m256i q_dot8(__m256i sum, __m256i w, __m256i x) {
 #ifdef COLONY_AVX_VNNI
-  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
+using Q = W;
+using QSum = I;
+V QSum q_zero() { return i_zero(); }
+V Q q_load(const uint8_t* p) { return b_load(p); }
+V Q q_load_ready(const uint8_t* p) { return b_load(p); }
+V void q_store_ready(uint8_t* p, Q w) { b_store(p, w); }
+V QSum q_dot(QSum sum, Q w, W x) {
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.lo) : "x"(w.lo), "x"(x.lo));
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.hi) : "x"(w.hi), "x"(x.hi));
   return sum;
+}
+V I q_sum(QSum sum) { return sum; }
 #else
-  const __m256i even = _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(0xff)), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
-  const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(x, 8));
-  return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+// vpmaddubsw would saturate on bytes. Nibbles do not: each of the 16-bit sums takes 16 of a group's
+// products, 16 · 15 · 127 = 30,480, so that widening is done once a group.
+struct Q {
+  W low, high;
+};
+struct QSum {
+  I low, high;
+};
+V I dot16(I sum, W w, W x) { return {dot_four(sum.lo, w.lo, x.lo), dot_four(sum.hi, w.hi, x.hi)}; }
+V I widen16(I sum, int16_t times) {
+  const __m256i by = _mm256_set1_epi16(times);
+  return {_mm256_madd_epi16(sum.lo, by), _mm256_madd_epi16(sum.hi, by)};
+}
+V QSum q_zero() { return {i_zero(), i_zero()}; }
+V Q q_load(const uint8_t* p) {
+  const W bytes = b_load(p);
+  return {low_nibbles(bytes), high_nibbles(bytes)};
+}
+V Q q_load_ready(const uint8_t* p) { return {b_load(p), b_load(p + 64)}; }
+V void q_store_ready(uint8_t* p, Q w) { b_store(p, w.low), b_store(p + 64, w.high); }
+V QSum q_dot(QSum sum, Q w, W x) { return {dot16(sum.low, w.low, x), dot16(sum.high, w.high, x)}; }
+V I q_sum(QSum sum) {
+  const I low = widen16(sum.low, 1), high = widen16(sum.high, 16);
+  return {_mm256_add_epi32(low.lo, high.lo), _mm256_add_epi32(low.hi, high.hi)};
+}
 #endif
-}
-V I q_dot(I sum, W w, W x) { return {q_dot8(sum.lo, w.lo, x.lo), q_dot8(sum.hi, w.hi, x.hi)}; }
-// Nibbles: two fours of k for each of 16 outputs, the first below. Sums of their products with x fit
-// 16 bits over a whole group (each takes 16 of its 32 products: 16 · 15 · 127 = 30,480), so that widening is done once a group.
+// int4: two fours of k for each of 16 outputs, the first in the lower halves.
 V void n_split(const uint8_t* p, W* low, W* high) {
-  const W both = q_load(p);
-  const __m256i mask = _mm256_set1_epi8(15);
-  *low = {_mm256_and_si256(both.lo, mask), _mm256_and_si256(both.hi, mask)};
-  *high = {_mm256_and_si256(_mm256_srli_epi16(both.lo, 4), mask), _mm256_and_si256(_mm256_srli_epi16(both.hi, 4), mask)};
+  const W both = b_load(p);
+  *low = low_nibbles(both);
+  *high = high_nibbles(both);
 }
-V void n_store(uint8_t* p, W x) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.lo);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), x.hi);
-}
-using N = I;
-V N n_zero() { return i_zero(); }
+using NSum = I;
+V NSum n_zero() { return i_zero(); }
 #ifdef COLONY_AVX_VNNI
-V N n_dot(N sum, W w, W x) { return q_dot(sum, w, x); }
-V I n_sum(N sum) { return sum; }
+V NSum n_dot(NSum sum, W w, W x) { return q_dot(sum, w, x); }
+V I n_sum(NSum sum) { return sum; }
 #else
-V N n_dot(N sum, W w, W x) {
-  return {_mm256_add_epi16(sum.lo, _mm256_maddubs_epi16(w.lo, x.lo)), _mm256_add_epi16(sum.hi, _mm256_maddubs_epi16(w.hi, x.hi))};
-}
-V I n_sum(N sum) {
-  const __m256i ones = _mm256_set1_epi16(1);
-  return {_mm256_madd_epi16(sum.lo, ones), _mm256_madd_epi16(sum.hi, ones)};
-}
+V NSum n_dot(NSum sum, W w, W x) { return dot16(sum, w, x); }
+V I n_sum(NSum sum) { return widen16(sum, 1); }
 #endif
 V void i_store8(int8_t* p, I x) {
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.lo, x.hi), 0xd8);

@@ -14,7 +14,8 @@ struct B {
   __m512i v;
 };
 constexpr int kRowsF32 = 12, kRowsInt8 = 8, kVecs = 2, kAccVecs = 4;
-constexpr int kRowsInt4 = 8, kRowsNibbles = 8;
+constexpr int kRowsInt4 = 8, kRowsReady = 8, kRowsReadyX8 = 8, kManyRows = 16;
+constexpr int kReadyRow13 = 0, kReadyInt8X8 = 0, kReadyInt4X8 = 1024;
 
 V F f_zero() { return {_mm512_setzero_ps()}; }
 V F f_set(float x) { return {_mm512_set1_ps(x)}; }
@@ -80,6 +81,11 @@ V void i_store16(int16_t* p, I x) {
 V W w_load_u8(const uint8_t* p) {
   return {_mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }
+// Nibbles that w_load_u8 has widened: the lower ones and the upper ones.
+V void w_split(W both, W* low, W* high) {
+  *low = {_mm512_and_si512(both.v, _mm512_set1_epi16(15))};
+  *high = {_mm512_srli_epi16(both.v, 4)};
+}
 V int32_t load_pair(const void* p) {
   int32_t pair;
   __builtin_memcpy(&pair, p, 4);
@@ -96,10 +102,18 @@ V I i_dot(I sum, W a, W b) {
   return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, b.v))};
 #endif
 }
+V W b_load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+V void b_store(uint8_t* p, W x) { _mm512_storeu_si512(p, x.v); }
 // Four of k for each of 16 outputs, unsigned; and four of x, signed, for all of them.
-V W q_load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+using Q = W;
+using QSum = I;
+V QSum q_zero() { return i_zero(); }
+V Q q_load(const uint8_t* p) { return b_load(p); }
+V Q q_load_ready(const uint8_t* p) { return b_load(p); }
+V void q_store_ready(uint8_t* p, Q w) { b_store(p, w); }
 V W q_set(const int8_t* p) { return {_mm512_set1_epi32(load_pair(p))}; }
-V I q_dot(I sum, W w, W x) {
+V I q_sum(QSum sum) { return sum; }
+V QSum q_dot(QSum sum, Q w, W x) {
 #ifdef COLONY_VNNI
   asm("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(w.v), "v"(x.v));
   return sum;
@@ -109,22 +123,21 @@ V I q_dot(I sum, W w, W x) {
   return {_mm512_add_epi32(sum.v, _mm512_add_epi32(even, odd))};
 #endif
 }
-// Nibbles: two fours of k for each of 16 outputs, the first below. Without vpdpbusd: sums of their
-// products with x fit 16 bits over a whole group (16 · 15 · 127 = 30,480), so widening is done once.
+// int4: two fours of k for each of 16 outputs, the first in the lower halves. Without vpdpbusd: each of
+// the 16-bit sums takes 16 of a group's products, 16 · 15 · 127 = 30,480, so widening is done once a group.
 V void n_split(const uint8_t* p, W* low, W* high) {
   const __m512i both = _mm512_loadu_si512(p), mask = _mm512_set1_epi8(15);
   *low = {_mm512_and_si512(both, mask)};
   *high = {_mm512_and_si512(_mm512_srli_epi16(both, 4), mask)};
 }
-V void n_store(uint8_t* p, W x) { _mm512_storeu_si512(p, x.v); }
-using N = I;
-V N n_zero() { return i_zero(); }
+using NSum = I;
+V NSum n_zero() { return i_zero(); }
 #ifdef COLONY_VNNI
-V N n_dot(N sum, W w, W x) { return q_dot(sum, w, x); }
-V I n_sum(N sum) { return sum; }
+V NSum n_dot(NSum sum, W w, W x) { return q_dot(sum, w, x); }
+V I n_sum(NSum sum) { return sum; }
 #else
-V N n_dot(N sum, W w, W x) { return {_mm512_add_epi16(sum.v, _mm512_maddubs_epi16(w.v, x.v))}; }
-V I n_sum(N sum) { return {_mm512_madd_epi16(sum.v, _mm512_set1_epi16(1))}; }
+V NSum n_dot(NSum sum, W w, W x) { return {_mm512_add_epi16(sum.v, _mm512_maddubs_epi16(w.v, x.v))}; }
+V I n_sum(NSum sum) { return {_mm512_madd_epi16(sum.v, _mm512_set1_epi16(1))}; }
 #endif
 V void i_store8(int8_t* p, I x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(x.v)); }
 V B bf_load(const uint16_t* p) { return {_mm512_loadu_si512(p)}; }
