@@ -58,8 +58,8 @@ void add_model(CLI::App& verb, ModelOptions& o) {
   verb.add_option("--model", o.model, "folder, .gguf file or hub id (default: the starter model)");
   verb.add_option("--dtype", o.dtype, "weights as auto, f32, bf16, int8 or int4")->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
   verb.add_option("--adapter", o.adapter, "PEFT folder");
-  verb.add_option("--threads", o.threads, "threads (default: all of the machine)")->check(whole(1, 1024));
-  verb.add_option("--batch", o.batch, "rows computed at once")->check(whole(1, 512));
+  verb.add_option("--threads", o.threads, "threads (default: all of the machine)")->transform(whole(1, 1024));
+  verb.add_option("--batch", o.batch, "rows computed at once")->transform(whole(1, 512));
   verb.add_option("--kv", o.kv, "keys and values as auto (f32 beside f32 weights, else bf16), f32, bf16 or int8 (half of bf16's memory)")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
   verb.add_option("--speculate", o.speculate, "guess the next tokens from what the text repeats and check them in one step; the "
@@ -69,15 +69,15 @@ void add_model(CLI::App& verb, ModelOptions& o) {
 }
 
 void add_sampling(CLI::App& verb, SamplingOptions& o) {
-  verb.add_option("--max-tokens", o.max_tokens, "most tokens of an answer")->check(whole(1, 1'000'000'000));
+  verb.add_option("--max-tokens", o.max_tokens, "most tokens of an answer")->transform(whole(1, 1'000'000'000));
   verb.add_flag("--greedy", o.greedy, "the likeliest token each time (default unless a sampling option is given)");
   verb.add_flag("--ignore-eos", o.ignore_eos, "go on past the end-of-sequence token");
   verb.add_option("--temperature", o.temperature, "0 is greedy")->check(number(0, 1e6));
-  verb.add_option("--top-k", o.top_k, "keep the k likeliest; 0 keeps all")->check(whole(0, 1'000'000'000));
+  verb.add_option("--top-k", o.top_k, "keep the k likeliest; 0 keeps all")->transform(whole(0, 1'000'000'000));
   verb.add_option("--top-p", o.top_p, "keep the likeliest that sum to p")->check(number(0, 1, false));
   verb.add_option("--min-p", o.min_p, "drop what is less likely than p times the likeliest")->check(number(0, 1));
   verb.add_option("--repetition-penalty", o.repetition_penalty, "above 1: tokens already there get less likely")->check(number(0, 1e6, false));
-  verb.add_option("--seed", o.seed, "the same seed gives the same tokens")->check(whole(0));
+  verb.add_option("--seed", o.seed, "the same seed gives the same tokens")->transform(whole(0));
   verb.add_option("--stop", o.stop, "the text ends before this; may be given again")->allow_extra_args(false)->check([](const std::string& text) { return text.empty() ? "found an empty string" : ""; });
 }
 
@@ -110,13 +110,13 @@ int run_cli(int argc, char** argv) {
     v.add_option("--resume", run.resume, "go on with this run, or with the last");
     v.add_option("--agents", run.agents, "folder of agents (default: ./agents)");
     v.add_option("--only", run.only, "only these agents")->expected(1, 1000);
-    v.add_option("--nodes", run.nodes, "swarm nodes in this process")->check(whole(1, 64));
-    v.add_option("--seed", run.seed, "the same seed gives the same run")->check(whole(0));
+    v.add_option("--nodes", run.nodes, "swarm nodes in this process")->transform(whole(1, 64));
+    v.add_option("--seed", run.seed, "the same seed gives the same run")->transform(whole(0));
     v.add_flag("--shuffle", run.shuffle, "tasks in an order drawn from the seed");
     v.add_flag("--raw", run.raw, "prompts as they are, without the chat template");
-    v.add_option("--budget-tokens", run.budget_tokens, "tokens of prompts and answers that the whole run may use")->check(whole(0));
+    v.add_option("--budget-tokens", run.budget_tokens, "tokens of prompts and answers that the whole run may use")->transform(whole(0));
     v.add_option("--deadline", run.deadline_seconds, "seconds after which the run ends")->check(number(0, 1e9, false));
-    v.add_option("--max-tokens", run.max_tokens, "most tokens of an answer")->check(whole(1, 1'000'000'000));
+    v.add_option("--max-tokens", run.max_tokens, "most tokens of an answer")->transform(whole(1, 1'000'000'000));
     add_model(v, run.model);
     add_home(v);
     add_json(v);
@@ -159,7 +159,7 @@ int run_cli(int argc, char** argv) {
     return v;
   };
   add_lines("generate", "continue prompts, messages or token ids", "echo '{\"prompt\":\"What is a swarm?\"}' | colony generate - --chat", run_generate)
-      .add_option("--logprobs", lines.sampling.logprobs, "log-probabilities of the tokens, and of the N best")->check(whole(0, 1000));
+      .add_option("--logprobs", lines.sampling.logprobs, "log-probabilities of the tokens, and of the N best")->transform(whole(0, 1000));
   add_lines("score", "log-probability of a completion after a prompt", "echo '{\"prompt\":\"1 2 3\",\"completion\":\" 4\"}' | colony score -", run_score);
   {
     CLI::App& v = add_lines("logits", "logits of every position, as raw little-endian f32", "echo '{\"ids\":[1,2,3]}' | colony logits - --out logits.f32", run_logits);
@@ -259,7 +259,7 @@ int run_cli(int argc, char** argv) {
     v.callback([&] { chosen = [&] { return run_doctor(home, name, agents, json); }; });
     CLI::App& b = verb(cli, "bench", "measure the engine beside its peers", "colony bench all");
     b.add_option("NAME", bench.name, "engine, adapters, memory or all")->required()->check(CLI::IsMember(bench_names()));
-    b.add_option("--rounds", bench.rounds, "rounds; at least 3 for numbers one shows to others (default: 3)")->check(whole(1, 1000));
+    b.add_option("--rounds", bench.rounds, "rounds; at least 3 for numbers one shows to others (default: 3)")->transform(whole(1, 1000));
     b.add_option("--peers", bench.peers, "these peers (default: llama.cpp openvino vllm); installed when first used");
     b.add_option("--cells", bench.cells, "these cells (default: all)");
     b.add_flag("--no-peers", no_peers, "measure ours alone");
@@ -267,7 +267,7 @@ int run_cli(int argc, char** argv) {
     b.add_option("--dtype", bench_model.dtype, "weights of the cells that do not name theirs")
         ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
     b.add_option("--kv", bench.kv, "keys and values as auto, f32, bf16 or int8")->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
-    b.add_option("--threads", bench_model.threads, "threads, ours and the peers' (default: all of the machine)")->check(whole(1, 1024));
+    b.add_option("--threads", bench_model.threads, "threads, ours and the peers' (default: all of the machine)")->transform(whole(1, 1024));
     b.add_option("--memory", bench_model.memory, "ceiling of our ledger, as 2GiB (default: 70 % of the machine's)")->check(size_of_memory());
     add_json(b);
     b.callback([&] {
