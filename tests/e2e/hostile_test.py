@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import stat
 import subprocess
@@ -29,9 +30,9 @@ class Hostile(harness.Case):
         self.assertEqual(len(self.lines("generate", path, "--json", "--ignore-eos", "--max-tokens", "010")[0]["ids"]), 10)
 
     def test_output_that_nobody_takes(self):
-        path = self.write("g.jsonl", [{"prompt": f"Once upon a time {i}"} for i in range(500)])
+        path = self.write("g.jsonl", [{"prompt": f"Once upon a time {i}"} for i in range(2000)])
         with open("/dev/full", "w") as full:
-            for words in (["generate", path, "--json"], ["tokenize", self.write("t.jsonl", [{"text": "a"}])], ["agents", "ls"], ["show"]):
+            for words in (["generate", path, "--json", "--max-tokens", "4"], ["tokenize", self.write("t.jsonl", [{"text": "a"}])], ["agents", "ls"], ["show"]):
                 process = self.start(*words, stdout=full)
                 _, err = process.communicate(timeout=60)
                 self.assertEqual(process.returncode, 1, words)
@@ -41,7 +42,7 @@ class Hostile(harness.Case):
         self.assertEqual(done.returncode, 1)
         for line in (self.folder / "r.jsonl").read_text().splitlines():
             json.loads(line)
-        process = self.start("generate", path, "--json", "--batch", "2", stdout=subprocess.PIPE)
+        process = self.start("generate", path, "--json", "--max-tokens", "4", stdout=subprocess.PIPE)
         process.stdout.readline()
         process.stdout.close()
         started = time.time()
@@ -144,8 +145,11 @@ class Hostile(harness.Case):
     def test_signals_end_with_130(self):
         path = self.write("g.jsonl", [{"prompt": f"Once upon a time {i}"} for i in range(500)])
         for number in (signal.SIGINT, signal.SIGTERM):
-            for wait in (0.02, 1.5):
+            for wait in (0, 1.5):
                 process = self.start("generate", path, "--json", stdout=subprocess.DEVNULL)
+                # As soon as it runs: at once would be before its first line.
+                while not int(re.search(r"SigCgt:\s*(\w+)", pathlib.Path(f"/proc/{process.pid}/status").read_text())[1], 16) >> (number - 1) & 1:
+                    time.sleep(0.001)
                 time.sleep(wait)
                 process.send_signal(number)
                 _, err = process.communicate(timeout=60)
