@@ -294,7 +294,7 @@ int run_cli(int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     return cli.exit(version);
   } catch (const CLI::ParseError& problem) {
-    std::fprintf(stderr, "colony: %s\n", problem.what());
+    complain(invalid("{}", problem.what()));
     std::string words = "colony";
     const CLI::App* at = &cli;
     while (!at->get_subcommands().empty()) {

@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "text/unicode.h"
+
 namespace colony::app {
 namespace {
 
@@ -25,10 +27,22 @@ size_t width(const std::string& text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
+// Messages quote what was found in files: no broken UTF-8 and no control sequence of theirs reaches
+// a terminal or a log.
+std::string shown(const std::string& message) {
+  std::string out;
+  for (const char c : text::lossy_utf8(message)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) out += fmt::format("\\x{:02x}", byte);
+    else out += c;
+  }
+  return out;
+}
+
 }  // namespace
 
-void note_line(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
-void complain(const Error& error) { std::fprintf(stderr, "colony: %s\n", error.message.c_str()); }
+void note_line(const std::string& line) { std::fprintf(stderr, "%s\n", shown(line).c_str()); }
+void complain(const Error& error) { std::fprintf(stderr, "colony: %s\n", shown(error.message).c_str()); }
 
 void print_line(const std::string& line) {
   std::fwrite(line.data(), 1, line.size(), stdout);

@@ -126,15 +126,16 @@ class Hostile(harness.Case):
     def test_strange_bytes(self):
         path = self.folder / "g.jsonl"
         path.write_bytes(b"\xef\xbb\xbf" + b"\n".join([
-            b'{"prompt":"a\xff\xfe"}', b'{"prompt":"a\x00b"}', b"\x00", b'{"prompt":' + b"[" * 100000, b'{"prompt":"x","prompt":"y"}', b'{"ids":[1e400]}',
+            b'{"prompt":"a\xff\xfe"}', b'{"prompt":"a\x00b"}', b"\x00", b"\x1b[2J", b'{"prompt":' + b"[" * 100000, b'{"prompt":"x","prompt":"y"}', b'{"ids":[1e400]}',
             b'{"ids":[18446744073709551615]}', b'{"ids":[-9223372036854775808]}', b'{"ids":[1.0]}', b'{"ids":[true]}', b'{"ids":{"a":1}}', b'null', b'"x"',
             b'{"messages":[{"role":1,"content":2}]}', b'{"messages":[null]}', b'{"messages":{}}', b'{"prompt":"\\ud800"}', b'{"prompt":"ok\\u0000ok"}', b'{"prompt":"ok"}\r']))
         for verb in ("generate", "score", "tokenize", "render", "eval", "run"):
-            self.colony(verb, path, *(["--max-tokens", 2] if verb not in ("tokenize", "render") else []), status=1)
+            _, err = self.colony(verb, path, *(["--max-tokens", 2] if verb not in ("tokenize", "render") else []), status=1)
+            self.assertNotRegex(err, r"[\x00-\x08\x0b-\x1f]")
         self.colony("logits", path, "--out", self.folder / "x.f32", status=1)
         out = self.lines("generate", path, "--json", "--max-tokens", 2, status=1)
-        self.assertEqual([o["index"] for o in out], list(range(19)))
-        self.assertEqual(out[18]["finish"], "length")
+        self.assertEqual([o["index"] for o in out], list(range(20)))
+        self.assertEqual(out[19]["finish"], "length")
 
     def test_one_enormous_line(self):
         path = self.folder / "big.jsonl"
