@@ -101,6 +101,8 @@ class Hostile(harness.Case):
         _, err = self.colony("run", "--resume", "last", "--seed", 4, status=2)
         self.assertIn("--seed", err)
         self.colony("run", "--resume", "last", "--nodes", 2, status=2)
+        _, err = self.colony("run", "--resume", "last", "--kv", "int8", status=2)
+        self.assertIn("\"auto\"", err)
         other = self.folder / "other.jsonl"
         self.colony("run", "--resume", "last", "--out", other, "--seed", 3, "--max-tokens", 4, "--threads", 1)
         self.assertEqual(other.read_text(), first)

@@ -32,6 +32,8 @@ Json to_json(const RunOptions& o, const CheckedTasks& tasks, const std::string& 
           {"model_hash", model_hash},
           {"dtype", o.model.dtype},
           {"adapter", o.model.adapter},
+          {"kv", o.model.kv},
+          {"speculate", o.model.speculate},
           {"memory", o.model.memory},
           {"threads", o.model.threads},
           {"batch", o.model.batch},
@@ -62,6 +64,8 @@ Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
   RETURN_IF_ERROR(text("agents", o.agents));
   if (asked.model.model.empty()) RETURN_IF_ERROR(text("model", o.model.model));
   RETURN_IF_ERROR(text("dtype", o.model.dtype));
+  RETURN_IF_ERROR(text("kv", o.model.kv));
+  RETURN_IF_ERROR(text("speculate", o.model.speculate));
   if (asked.model.adapter.empty()) RETURN_IF_ERROR(text("adapter", o.model.adapter));
   if (asked.model.memory.empty()) RETURN_IF_ERROR(text("memory", o.model.memory));
   RETURN_IF_ERROR(number("batch", o.model.batch));
