@@ -19,8 +19,8 @@ enum class Speculate : uint8_t {
 // Rows of drafts in one step, over all sequences: beyond this another row costs what it brings.
 inline constexpr int64_t kDraftRows = 16;
 
-// What a row more costs, in steps of one row. Measured as steps of 1 to 17 rows of SmolLM2-135M on two
-// threads: 0.06 to 0.09 in int8 (AVX2 and AVX-512), 0.08 in bf16.
+// What a row more costs, in steps of one row. From steps of 1, 4 and 16 rows of SmolLM2-135M in int8 on two
+// threads with AVX-512 VNNI: 4.1, 4.8 and 8.5 ms, so 0.06 to 0.07; slower instructions make a row dearer.
 inline constexpr double kRowCost = 0.09;
 
 // One sequence's look-up and how often it came true. Threads: one owner.
