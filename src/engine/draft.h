@@ -19,9 +19,10 @@ enum class Speculate : uint8_t {
 // Rows of drafts in one step, over all sequences: beyond this another row costs what it brings.
 inline constexpr int64_t kDraftRows = 16;
 
-// What a row more costs, in steps of one row. Measured as steps of 1 to 17 rows of SmolLM2-135M on two
-// threads: 0.06 to 0.09 in int8 (AVX2 and AVX-512), 0.08 in bf16.
-inline constexpr double kRowCost = 0.09;
+// What a row more costs, in steps of one row. Measured as steps of 1, 4 and 16 rows of SmolLM2-135M in int8 on
+// two threads: 0.06 to 0.07 with AVX-512 VNNI, 0.17 to 0.26 with AVX2. One number for all machines, so that the
+// same requests take the same steps everywhere.
+inline constexpr double kRowCost = 0.15;
 
 // One sequence's look-up and how often it came true. Threads: one owner.
 class Draft {

@@ -129,6 +129,7 @@ TEST(Fairness, ForegroundGoesFirstFromTheNextStepOn) {
   options.max_sequences = kAgents;
   options.max_step_tokens = 64;
   options.kv_pages = kAgents * 5;
+  options.speculate = Speculate::kOff;  // steps are compared
   const auto urgent = work_of(99, 0, 60, 20);
   uint64_t alone = 0;
   std::map<int, std::vector<int32_t>> want;
