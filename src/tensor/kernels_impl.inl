@@ -172,7 +172,7 @@ INLINE void tile_row13(const PanelArgs& a, const Chunk& chunk, int64_t row, int 
     }
   }
 }
-static void ready_int8(const PanelArgs& a, int64_t g, uint8_t* ready) {
+INLINE void ready_int8(const PanelArgs& a, int64_t g, uint8_t* ready) {
   const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt8GroupBytes;
   for (int i = 0; i < kGroup * kPanel / 32; ++i) b_store(ready + 64 * i, w_load_u8(group + 32 * i));
 }
@@ -185,7 +185,7 @@ template <int R, int NV, bool kReady>
 INLINE void tile_int4(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
   tile_row13<R, NV, kReady, kInt4GroupBytes>(a, chunk, row, vec);
 }
-static void ready_int4(const PanelArgs& a, int64_t g, uint8_t* ready) {
+INLINE void ready_int4(const PanelArgs& a, int64_t g, uint8_t* ready) {
   const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt4GroupBytes;
   for (int k = 0; k < kGroup; k += 4) {
     for (int v = 0; v < 2; ++v) {
@@ -250,7 +250,7 @@ INLINE void tile_int8_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, in
     for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + (vec + v) * 16, acc[r][v]);
   }
 }
-static void ready_int8_x8(const PanelArgs& a, int64_t g, uint8_t* ready) {
+INLINE void ready_int8_x8(const PanelArgs& a, int64_t g, uint8_t* ready) {
   const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt8GroupBytes;
   for (int i = 0; i < 16; ++i) q_store_ready(ready + kReadyInt8X8 / 16 * i, q_load(group + 64 * i));
 }
@@ -313,7 +313,7 @@ INLINE void tile_int4_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, in
     for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + (vec + v) * 16, acc[r][v]);
   }
 }
-static void ready_int4_x8(const PanelArgs& a, int64_t g, uint8_t* ready) {
+INLINE void ready_int4_x8(const PanelArgs& a, int64_t g, uint8_t* ready) {
   const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt4GroupBytes;
   for (int k = 0; k < kGroup; k += 8) {
     for (int v = 0; v < 2; ++v) {

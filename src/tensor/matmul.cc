@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "base/check.h"
 #include "tensor/f16.h"
@@ -64,60 +63,90 @@ Group quantize_group8(const float* w, int64_t count, uint8_t* q) {
   return group;
 }
 
-// Sets q to the nearest of 0…15 for w ≈ d q + m; gives the squared error.
-float nearest4(const float* w, int64_t count, float d, float m, uint8_t* q) {
-  const float inverse = d != 0 ? 1.0f / d : 0.0f;
-  float error = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    // Rounds to nearest; a NaN becomes 0.
-    const float steps = std::clamp((w[i] - m) * inverse, 0.0f, 15.0f) + 0.5f;
-    q[i] = steps > 0 ? static_cast<uint8_t>(steps) : uint8_t{0};
-    const float off = w[i] - (d * static_cast<float>(q[i]) + m);
-    error += off * off;
-  }
-  return error;
+constexpr int kLanes = 8;  // sums in this many parts, so that the compiler may use registers of them
+float total(const float (&lanes)[kLanes]) {
+  float sum = 0;
+  for (const float lane : lanes) sum += lane;
+  return sum;
 }
 
-// Least squares over d and m, from several starts: the group's own range and narrower ones, each
-// improved by fitting d and m to the q it gave. Weights that are exactly d q + m come back as they are.
+// A group to be fitted; places past the end count 0.
+struct Fit {
+  alignas(32) float w[kGroup] = {};
+  alignas(32) float counts[kGroup] = {};
+  alignas(32) float q[kGroup] = {};
+
+  // The nearest of 0…15 for w ≈ d q + m; a NaN becomes 0.
+  void round(float d, float m) {
+    const float inverse = d != 0 ? 1.0f / d : 0.0f;
+    for (int i = 0; i < kGroup; ++i) {
+      const float steps = (w[i] - m) * inverse, above = steps > 0 ? steps : 0.0f;
+      q[i] = static_cast<float>(static_cast<int>((above < 15 ? above : 15.0f) + 0.5f));
+    }
+  }
+  float squared_error(float d, float m) const {
+    float sum[kLanes] = {};
+    for (int i = 0; i < kGroup; i += kLanes) {
+      for (int l = 0; l < kLanes; ++l) {
+        const float off = w[i + l] - (d * q[i + l] + m);
+        sum[l] += counts[i + l] * off * off;
+      }
+    }
+    return total(sum);
+  }
+  // The least squares of d and m for the q there are; false when these are all alike.
+  bool solve(float* d, float* m) const {
+    float n[kLanes] = {}, sum_q[kLanes] = {}, sum_qq[kLanes] = {}, sum_w[kLanes] = {}, sum_qw[kLanes] = {};
+    for (int i = 0; i < kGroup; i += kLanes) {
+      for (int l = 0; l < kLanes; ++l) {
+        const float steps = counts[i + l] * q[i + l];
+        n[l] += counts[i + l];
+        sum_q[l] += steps;
+        sum_qq[l] += steps * q[i + l];
+        sum_w[l] += counts[i + l] * w[i + l];
+        sum_qw[l] += steps * w[i + l];
+      }
+    }
+    const float size = total(n), spread = size * total(sum_qq) - total(sum_q) * total(sum_q);
+    if (!(spread > 0)) return false;
+    *d = (size * total(sum_qw) - total(sum_q) * total(sum_w)) / spread;
+    *m = (total(sum_w) - *d * total(sum_q)) / size;
+    return true;
+  }
+};
+
+// Least squares over d and m, from several starts: the group's own range and narrower ones, improved by
+// fitting d and m to the q they gave. Never worse than the range alone, which finds weights that are
+// exactly d q + m.
 Group quantize_group4(const float* w, int64_t count, uint8_t* q) {
+  Fit fit;
   float low = w[0], high = w[0];
-  for (int64_t i = 1; i < count; ++i) {
+  for (int64_t i = 0; i < count; ++i) {
+    fit.w[i] = w[i];
+    fit.counts[i] = 1;
     low = std::min(low, w[i]);
     high = std::max(high, w[i]);
   }
   Group best;
-  float least = std::numeric_limits<float>::infinity();
-  uint8_t tried[kGroup];
-  const auto take = [&](float d, float m) {
+  float least = 0;
+  const auto take = [&](float d, float m, bool first) {
     const Group group{to_f16(d), to_f16(m)};
-    const float error = nearest4(w, count, from_f16(group.d), from_f16(group.m), tried);
-    if (error < least || std::isinf(least)) {
-      least = error;
-      best = group;
-      std::copy_n(tried, count, q);
-    }
+    d = from_f16(group.d), m = from_f16(group.m);
+    fit.round(d, m);
+    const float error = fit.squared_error(d, m);
+    if (!first && !(error < least)) return;
+    least = error;
+    best = group;
+    for (int64_t i = 0; i < count; ++i) q[i] = static_cast<uint8_t>(fit.q[i]);
   };
-  take((high - low) / 15.0f, low);
-  for (const float narrow : {0.0f, 0.04f, 0.08f, 0.12f}) {
+  take((high - low) / 15.0f, low, true);
+  for (const float narrow : {0.0f, 0.06f, 0.12f}) {
+    if (!(least > 0)) break;
     float d = (high - low) * (1 - 2 * narrow) / 15.0f, m = low + (high - low) * narrow;
-    for (int round = 0; round < 2; ++round) {
-      nearest4(w, count, d, m, tried);
-      double sum_q = 0, sum_qq = 0, sum_w = 0, sum_qw = 0;
-      for (int64_t i = 0; i < count; ++i) {
-        const double step = tried[i], value = static_cast<double>(w[i]);
-        sum_q += step;
-        sum_qq += step * step;
-        sum_w += value;
-        sum_qw += step * value;
-      }
-      const auto size = static_cast<double>(count);
-      const double spread = size * sum_qq - sum_q * sum_q;
-      if (!(spread > 0)) break;
-      d = static_cast<float>((size * sum_qw - sum_q * sum_w) / spread);
-      m = static_cast<float>((sum_w - static_cast<double>(d) * sum_q) / size);
-    }
-    take(d, m);
+    fit.round(d, m);
+    if (!fit.solve(&d, &m)) continue;
+    fit.round(d, m);
+    if (fit.solve(&d, &m)) take(d, m, false);
   }
   return best;
 }
