@@ -204,7 +204,7 @@ bool Scheduler::grow(Sequence& sequence, Plan& plan) {
 
 // Drafts take what is there and nothing from anybody: no preemption, no budget until they come true.
 void Scheduler::add_drafts(Plan& plan, int64_t& left) {
-  const auto decoding = static_cast<int64_t>(plan.chunks.size());
+  const int64_t decoding = plan.rows;  // of prompts too, when foreground went before background
   if (options_.speculate == Speculate::kOff || decoding == 0) return;
   const bool always = options_.speculate == Speculate::kOn;
   const int64_t most = always ? std::max<int64_t>(1, kDraftRows / decoding) : kDraftRows / decoding;
@@ -212,7 +212,7 @@ void Scheduler::add_drafts(Plan& plan, int64_t& left) {
   int64_t rows = std::min(left, kDraftRows);
   for (Chunk& chunk : plan.chunks) {
     Sequence& sequence = *chunk.sequence;
-    if (sequence.request.kind != Request::Kind::kGenerate) continue;
+    if (sequence.request.kind != Request::Kind::kGenerate || sequence.remaining() != 1) continue;
     sequence.draft.look_up(sequence.tokens, std::min(most, sequence.tokens_max - sequence.goal - 1));
     const auto found = static_cast<int64_t>(sequence.draft.ids().size());
     int64_t count = std::min(rows, always ? found : sequence.draft.worth(decoding));
@@ -252,34 +252,49 @@ void Scheduler::plan(Plan& plan) {
   };
 
   // Whoever is preempted here stands behind the one served, so has no row in the plan yet.
-  for (size_t i = 0; i < running_.size();) {
-    Sequence& sequence = *running_[i];
-    if (sequence.remaining() != 1) {
-      ++i;
-      continue;
-    }
-    const bool has_left = sequence.request.kind != Request::Kind::kGenerate ||
-                          !sequence.request.budget || sequence.request.budget->left() > 0;
-    if (has_left && !grow(sequence, plan)) continue;  // preempted itself: it was the last
-    if (!has_left || !pay_sample(sequence)) {
-      drop(i);
-      continue;
-    }
-    take(sequence, 1);
-    ++i;
-  }
-  add_drafts(plan, left);
-  for (size_t i = 0; i < running_.size() && left > 0;) {
-    Sequence& sequence = *running_[i];
-    if (sequence.remaining() > 1) {
-      const auto count = std::min(sequence.remaining(), left);
-      if (count == sequence.remaining() && !pay_sample(sequence)) {
+  const auto decode = [&](bool foreground) {
+    for (size_t i = 0; i < running_.size() && left > 0;) {
+      Sequence& sequence = *running_[i];
+      if (sequence.foreground() != foreground || sequence.remaining() != 1) {
+        ++i;
+        continue;
+      }
+      const bool has_left = sequence.request.kind != Request::Kind::kGenerate ||
+                            !sequence.request.budget || sequence.request.budget->left() > 0;
+      if (has_left && !grow(sequence, plan)) continue;  // preempted itself: it was the last
+      if (!has_left || !pay_sample(sequence)) {
         drop(i);
         continue;
       }
-      take(sequence, count);
+      take(sequence, 1);
+      ++i;
     }
-    ++i;
+  };
+  const auto prefill = [&](bool foreground) {
+    for (size_t i = 0; i < running_.size() && left > 0;) {
+      Sequence& sequence = *running_[i];
+      if (sequence.foreground() == foreground && sequence.remaining() > 1) {
+        const auto count = std::min(sequence.remaining(), left);
+        if (count == sequence.remaining() && !pay_sample(sequence)) {
+          drop(i);
+          continue;
+        }
+        take(sequence, count);
+      }
+      ++i;
+    }
+  };
+  // A background row never keeps a foreground one out of the step.
+  decode(true);
+  const bool background = std::any_of(running_.begin(), running_.end(), [](const Sequence* s) { return !s->foreground(); });
+  if (background) {
+    prefill(true);
+    decode(false);
+    add_drafts(plan, left);
+    prefill(false);
+  } else {
+    add_drafts(plan, left);
+    prefill(true);
   }
 }
 

@@ -1,5 +1,6 @@
 // Which rows the next step has: decode rows first, then drafts beside them where speculation pays,
-// then chunks of prefill, under a token budget.
+// then chunks of prefill, under a token budget. With both classes at work: foreground's decode rows and
+// prefill, then background's.
 //
 // Order everywhere: foreground before background, then by submission. The first in that order always
 // gets on: when pages run out the last one gives up its pages and is computed again later; a
