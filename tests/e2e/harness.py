@@ -46,4 +46,4 @@ class Case(unittest.TestCase):
 
 def main():
     need_starter()
-    unittest.main(argv=sys.argv[:1], verbosity=1)
+    unittest.main(argv=[sys.argv[0], *sys.argv[2:]], verbosity=1)  # further words: single tests
