@@ -36,7 +36,7 @@ Result<CheckedTasks> read_checked_tasks(const std::string& path) {
     out.checks.push_back(std::move(check));
   }
   read.tasks = std::move(good);
-  std::stable_sort(read.problems.begin(), read.problems.end(), [](const auto& a, const auto& b) { return a.line < b.line; });
+  std::sort(read.problems.begin(), read.problems.end(), [](const auto& a, const auto& b) { return a.line < b.line; });  // a line has one
   constexpr size_t kTold = 20;
   for (size_t i = 0; i < read.problems.size() && i < kTold; ++i) {
     note("{}:{}: {}", path == "-" ? "standard input" : path, read.problems[i].line, read.problems[i].reason);
