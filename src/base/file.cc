@@ -81,7 +81,8 @@ Result<Target> target_of(const std::filesystem::path& path) {
   if (!S_ISREG(info.st_mode)) return Target{path, true};
   std::error_code problem;
   auto real = std::filesystem::canonical(path, problem);
-  return Target{problem ? path : std::move(real), false};
+  if (problem) real = path;
+  return Target{std::move(real), false};
 }
 
 std::filesystem::path part_of(const std::filesystem::path& path) {
