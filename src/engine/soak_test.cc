@@ -12,15 +12,8 @@
 #include "base/rng.h"
 #include "engine/adapters.h"
 #include "engine/engine.h"
+#include "engine/sanitized.h"
 #include "engine/tiny_checkpoint.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COLONY_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define COLONY_SANITIZED 1
-#endif
-#endif
 
 namespace colony::engine {
 namespace {

@@ -24,9 +24,7 @@ struct Layer {
   PackedMatrix qkv, o, gate_up, down;                // q, k, v stacked; gate, up stacked
   std::vector<float> qkv_bias, o_bias, gate_up_bias, down_bias;  // empty without biases
 };
-}  // namespace
 
-namespace {
 // Rows that stand together and carry the same adapter.
 struct AdapterRun {
   int64_t first = 0, rows = 0;
