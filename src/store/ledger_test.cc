@@ -281,14 +281,17 @@ TEST(Ledger, AFullDiskLeavesWhatWasThere) {
 }
 
 // The child writes rows and says each index after final() returned; it is killed at a random moment,
-// over and over. What it said must be there, once.
+// over and over, until a whole run has come to its end too. What it said must be there, once.
 TEST(SlowLedger, AHundredKillsLoseNothingAcknowledged) {
-  constexpr int64_t kTasks = 4000;
+  constexpr int64_t kTasks = 2000;
+  constexpr int kKills = 120;
   auto home = std::make_unique<Home>();
   std::set<int64_t> said;
   int kills = 0, whole_runs = 0;
-  for (uint64_t round = 0; kills < 120; ++round) {
-    ASSERT_LT(round, 2000u);
+  double longest_us = 15'000;  // of a life; grows where the disk is slow, so that lives get somewhere
+  for (uint64_t round = 0; kills < kKills || whole_runs == 0; ++round) {
+    ASSERT_LT(round, 5000u);
+    const size_t said_before = said.size();
     int ends[2];
     ASSERT_EQ(::pipe(ends), 0);
     const pid_t child = ::fork();
@@ -320,7 +323,7 @@ TEST(SlowLedger, AHundredKillsLoseNothingAcknowledged) {
     }
     ::close(ends[1]);
     RngStream rng(11, round, 0, 0);
-    ::usleep(static_cast<useconds_t>(500 + rng.below(15'000)));
+    ::usleep(static_cast<useconds_t>(500 + rng.below(static_cast<uint64_t>(longest_us))));
     ::kill(child, SIGKILL);
     int64_t index = 0;
     while (::read(ends[0], &index, sizeof(index)) == sizeof(index)) {
@@ -331,6 +334,7 @@ TEST(SlowLedger, AHundredKillsLoseNothingAcknowledged) {
     ::waitpid(child, &status, 0);
     if (WIFSIGNALED(status)) ++kills;
     else ASSERT_EQ(WEXITSTATUS(status), 0) << "round " << round;
+    if (said.size() < said_before + kTasks / 50) longest_us = std::min(longest_us * 1.05, 2e6);
     if (!said.empty()) {
       auto ledger = Ledger::open(home->path());
       ASSERT_TRUE(ledger) << ledger.error().message;
@@ -343,10 +347,12 @@ TEST(SlowLedger, AHundredKillsLoseNothingAcknowledged) {
       }
       for (const int64_t i : said) ASSERT_TRUE(there.contains(i)) << "acknowledged " << i << " is gone";
       said = there;  // a row may be durable although its word did not reach us
-      if (there.size() == kTasks && kills < 120) {  // all final: once more from the start
+      if (there.size() == kTasks) {
         ++whole_runs;
-        said.clear();
-        home = std::make_unique<Home>();
+        if (kills < kKills) {  // once more from the start
+          said.clear();
+          home = std::make_unique<Home>();
+        }
       }
     }
   }
@@ -356,8 +362,6 @@ TEST(SlowLedger, AHundredKillsLoseNothingAcknowledged) {
   auto q = Statement::prepare(db, "PRAGMA integrity_check");
   ASSERT_TRUE(q && *q->row());
   EXPECT_EQ(q->text(0), "ok");
-  EXPECT_GE(kills, 100);
-  EXPECT_GT(whole_runs, 0);
   std::cout << "  " << kills << " kills, " << whole_runs << " runs came to their end\n";
 }
 
