@@ -1,6 +1,7 @@
 #include "engine/snapshot.h"
 
 #include <algorithm>
+#include <future>
 #include <optional>
 #include <utility>
 
@@ -180,11 +181,13 @@ Result<std::shared_ptr<const Snapshot>> Snapshot::load(const fs::path& path, con
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->name = name;
   snapshot->path = path;
-  // The text first: it is quick to fail.
-  ASSIGN_OR_RETURN(snapshot->text, load_text_side(path));
   model::Transformer::Options options;
   ASSIGN_OR_RETURN(options.dtype, choose_dtype(dtype));
-  ASSIGN_OR_RETURN(snapshot->model, model::Transformer::load(path, options, ledger, pool));
+  // A tokenizer takes one thread about as long as a small model's weights take all of them.
+  auto text = std::async(std::launch::async, [&path] { return load_text_side(path); });
+  auto model = model::Transformer::load(path, options, ledger, pool);
+  ASSIGN_OR_RETURN(snapshot->text, text.get());
+  ASSIGN_OR_RETURN(snapshot->model, std::move(model));
   ASSIGN_OR_RETURN(snapshot->eos_ids, find_eos_ids(path, snapshot->model->config(), snapshot->text));
   return std::shared_ptr<const Snapshot>(std::move(snapshot));
 }

@@ -310,11 +310,12 @@ void decode_block32(const uint8_t* b, float* out) {
   const uint8_t* p = b + (with_min ? 4 : 2);
   const uint32_t high = five ? u32(p) : 0;
   const uint8_t* nibbles = p + (five ? 4 : 0);
-  for (int j = 0; j < 32; ++j) {
-    int n = j < 16 ? nibbles[j] & 15 : nibbles[j - 16] >> 4;
+  const auto put = [&](int j, int n) {
     if (five) n |= static_cast<int>(high >> j & 1) << 4;
     out[j] = with_min ? d * static_cast<float>(n) + m : d * static_cast<float>(n - (five ? 16 : 8));
-  }
+  };
+  for (int j = 0; j < 16; ++j) put(j, nibbles[j] & 15);
+  for (int j = 0; j < 16; ++j) put(j + 16, nibbles[j] >> 4);
 }
 
 void scale_min(int j, const uint8_t* s, int* scale, int* least) {

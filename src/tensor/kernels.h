@@ -81,6 +81,8 @@ struct Kernels {
   void (*quantize_row)(const float* x, int64_t k, int16_t* p, float* scale, float* sums) = nullptr;
   // The same with 8 bits and a scale a group: scales, sums [k/32].
   void (*quantize_row_x8)(const float* x, int64_t k, int8_t* p, float* scales, float* sums) = nullptr;
+  // One int8 group of weights: w [32] -> q [32], d and m in f16; the nearest q for w ≈ d q + m, d and m by the group's range.
+  void (*quantize_group8)(const float* w, uint8_t* q, uint16_t* d, uint16_t* m) = nullptr;
   void (*round_row_bf16)(const float* x, int64_t k, uint16_t* out) = nullptr;  // pads k to even
   void (*rms_norm_row)(const float* x, const float* w, int64_t dim, float eps, float* y) = nullptr;
   void (*silu_mul_row)(const float* gate, const float* up, int64_t n, float* y) = nullptr;

@@ -2,7 +2,7 @@
 //
 // The including file defines, for 16 lanes of float `F` and of int32 `I`, and 32 lanes of int16 `W`:
 //   f_zero f_set f_load f_store f_fma f_add f_sub f_mul f_div f_max f_min f_load_f16 f_load_bf16
-//   f_load_s8 f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16,
+//   f_load_s8 f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16 i_store_u8,
 //   w_load_u8 w_set_pair i_dot, w_split b_load b_store, for int8 weights and 8-bit x: Q QSum q_zero q_load
 //   q_load_ready q_store_ready q_set q_dot q_sum, for int4: NSum n_zero n_split n_dot n_sum, bf_load
 //   bf_set_pair bf_dot, the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kRowsInt4, kRowsReady,
@@ -440,6 +440,21 @@ static void quantize_row_x8(const float* x, int64_t k, int8_t* p, float* scales,
   }
 }
 
+// ---- weights ----
+static void quantize_group8(const float* w, uint8_t* q, uint16_t* d, uint16_t* m) {
+  const F first = f_load(w), second = f_load(w + 16);
+  const float high = f_hmax(f_max(first, second));
+  const float low = -f_hmax(f_max(f_sub(f_zero(), first), f_sub(f_zero(), second)));
+  *d = scalar_to_f16((high - low) / 255.0f);
+  *m = scalar_to_f16(low);
+  const float step = scalar_from_f16(*d);
+  const F least = f_set(scalar_from_f16(*m)), most = f_set(255.0f);
+  for (int i = 0; i < kGroup; i += 16) {
+    const F steps = f_round(f_div(f_sub(i == 0 ? first : second, least), f_set(step)));
+    i_store_u8(q + i, f_round_i(step > 0 ? f_min(f_max(steps, f_zero()), most) : f_zero()));
+  }
+}
+
 static void round_row_bf16(const float* x, int64_t k, uint16_t* out) {
   for (int64_t i = 0; i < k; ++i) out[i] = scalar_to_bf16(x[i]);
   if (k % 2 == 1) out[k] = 0;
@@ -830,6 +845,6 @@ static uint64_t read_bytes(const void* p, int64_t bytes) {
 }
 
 #define COLONY_KERNEL_TABLE                                                                    \
-  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, panel_int4_x8, quantize_row,  quantize_row_x8,    round_row_bf16, rms_norm_row,       \
+  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, panel_int4_x8, quantize_row,  quantize_row_x8,    quantize_group8, round_row_bf16, rms_norm_row,       \
    silu_mul_row, add_row,    attention_tile, lora_shrink, lora_expand, max_of,       sum_exp,        peak_f32,           \
    peak_bf16,    peak_int8,  read_bytes}

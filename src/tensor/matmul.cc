@@ -48,21 +48,6 @@ bool int4_above(Activations activations, int64_t i) { return i / together(activa
 struct Group {
   uint16_t d = 0, m = 0;
 };
-Group quantize_group8(const float* w, int64_t count, uint8_t* q) {
-  float low = w[0], high = w[0];
-  for (int64_t i = 1; i < count; ++i) {
-    low = std::min(low, w[i]);
-    high = std::max(high, w[i]);
-  }
-  const Group group{to_f16((high - low) / 255.0f), to_f16(low)};
-  const float d = from_f16(group.d), m = from_f16(group.m);
-  for (int64_t i = 0; i < count; ++i) {
-    const float steps = d > 0 ? std::nearbyint((w[i] - m) / d) : 0.0f;
-    q[i] = static_cast<uint8_t>(std::clamp(steps, 0.0f, 255.0f));
-  }
-  return group;
-}
-
 constexpr int kLanes = 8;  // sums in this many parts, so that the compiler may use registers of them
 float total(const float (&lanes)[kLanes]) {
   float sum = 0;
@@ -195,6 +180,7 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
   s.panels = round_up(n, kPanel) / kPanel;
   s.stride = panel_bytes(type, k);
   s.memory = Memory(static_cast<uint64_t>(s.panels) * s.stride);
+  const Kernels& kernel = kernels();
   pool.run(static_cast<int>(s.panels), [&](int p) {
     std::vector<float> row(static_cast<size_t>(k));
     const bool may_be_stored = type == WeightType::kInt4 && stored && k % kGroup == 0;
@@ -218,15 +204,20 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
         case WeightType::kInt8:
           for (int64_t g = 0; g * kGroup < k; ++g) {
             std::byte* group = panel + g * kInt8GroupBytes;
-            uint8_t q[kGroup];
-            const int64_t count = std::min<int64_t>(kGroup, k - g * kGroup);
-            const auto [d, m] = quantize_group8(row.data() + g * kGroup, count, q);
-            for (int64_t i = 0; i < count; ++i) {
-              reinterpret_cast<uint8_t*>(group)[int8_at(activations, i, j)] = q[i];
-            }
             auto* own = reinterpret_cast<uint16_t*>(group + kGroup * kPanel);
-            own[j] = d;
-            own[kPanel + j] = m;
+            const float* w = row.data() + g * kGroup;
+            float last[kGroup];
+            if (const int64_t count = k - g * kGroup; count < kGroup) {  // filled up with what leaves the range as it is
+              for (int64_t i = 0; i < kGroup; ++i) last[i] = w[i < count ? i : 0];
+              w = last;
+            }
+            uint8_t q[kGroup];
+            kernel.quantize_group8(w, q, own + j, own + kPanel + j);
+            const auto few = static_cast<size_t>(together(activations));
+            for (int64_t i = 0; i < kGroup; i += static_cast<int64_t>(few)) {
+              std::byte* to = group + int8_at(activations, i, j);
+              few == 4 ? std::memcpy(to, q + i, 4) : std::memcpy(to, q + i, 2);
+            }
           }
           break;
         case WeightType::kInt4:

@@ -140,6 +140,9 @@ V NSum n_dot(NSum sum, W w, W x) { return {_mm512_add_epi16(sum.v, _mm512_maddub
 V I n_sum(NSum sum) { return {_mm512_madd_epi16(sum.v, _mm512_set1_epi16(1))}; }
 #endif
 V void i_store8(int8_t* p, I x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(x.v)); }
+V void i_store_u8(uint8_t* p, I x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v)); }  // each 0…255
+V uint16_t scalar_to_f16(float x) { return static_cast<uint16_t>(_cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT)); }
+V float scalar_from_f16(uint16_t x) { return _cvtsh_ss(x); }
 V B bf_load(const uint16_t* p) { return {_mm512_loadu_si512(p)}; }
 #ifdef COLONY_BF16
 constexpr int kRowsBf16 = 12;
