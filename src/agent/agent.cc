@@ -453,19 +453,6 @@ std::filesystem::path find_executable(const std::string& name) {
   return {};
 }
 
-std::filesystem::path hub_cache() {
-  const auto variable = [](const char* name) -> std::filesystem::path {
-    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets variables
-    return value == nullptr ? "" : value;
-  };
-  if (const auto cache = variable("HF_HUB_CACHE"); !cache.empty()) return cache;
-  if (const auto home = variable("HF_HOME"); !home.empty()) return home / "hub";
-  if (const auto cache = variable("XDG_CACHE_HOME"); !cache.empty()) {
-    return cache / "huggingface/hub";
-  }
-  return variable("HOME") / ".cache/huggingface/hub";
-}
-
 // "" or what is wrong with the file's hash.
 std::string hash_problem(const std::filesystem::path& file, const std::string& hash) {
   if (hash.empty()) return "";
@@ -480,7 +467,7 @@ std::string hash_problem(const std::filesystem::path& file, const std::string& h
 
 }  // namespace
 
-std::vector<std::string> missing_requirements(const AgentSpec& agent) {
+std::vector<std::string> missing_requirements(const AgentSpec& agent, const std::filesystem::path& hub_cache) {
   std::vector<std::string> missing;
   std::error_code code;
   for (const auto& required : agent.requirements.models) {
@@ -496,7 +483,7 @@ std::vector<std::string> missing_requirements(const AgentSpec& agent) {
     if (const size_t slash = folder.find('/'); slash != std::string::npos) {
       folder.replace(slash, 1, "--");
     }
-    const auto cached = hub_cache() / folder;
+    const auto cached = hub_cache / folder;
     const bool there = version.empty() ? std::filesystem::exists(cached / "snapshots", code)
                                        : std::filesystem::exists(cached / "snapshots" / version, code) ||
                                              std::filesystem::exists(cached / "refs" / version, code);

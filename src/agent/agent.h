@@ -56,7 +56,7 @@ Result<AgentSpec> load_agent(const std::filesystem::path& path);
 Result<AgentSpec> load_agent(const std::filesystem::path& path, const Clock& clock);
 
 // Whether what the agent requires is there; the list of what is missing, empty when all is well.
-std::vector<std::string> missing_requirements(const AgentSpec& agent);
+std::vector<std::string> missing_requirements(const AgentSpec& agent, const std::filesystem::path& hub_cache);
 
 // Every agent under `folder`. Threads: one owner.
 class AgentDirectory {

@@ -223,9 +223,12 @@ TEST(Agent, RequirementsThatAreMissingAreListed) {
       "executables = ['sh', 'surely-absent-program', 'sh@00000000ffff']\nmcp = ['https://x']\n");
   auto agent = load_agent(folder);
   ASSERT_TRUE(agent) << agent.error().message;
-  const auto missing = missing_requirements(*agent);
+  const auto cache = folder.parent_path() / "cache";
+  const auto missing = missing_requirements(*agent, cache);
   ASSERT_EQ(missing.size(), 5U);
-  EXPECT_TRUE(missing[0].starts_with("model nobody/nothing: not in "));
+  EXPECT_EQ(missing[0], "model nobody/nothing: not in " + (cache / "models--nobody--nothing").string());
+  std::filesystem::create_directories(cache / "models--nobody--nothing" / "snapshots");
+  EXPECT_EQ(missing_requirements(*agent, cache).size(), 4U);
   EXPECT_TRUE(missing[1].starts_with("adapter adapter: no file"));
   EXPECT_TRUE(missing[2].starts_with("lua socket"));
   EXPECT_TRUE(missing[3].starts_with("executable surely-absent-program: not found"));

@@ -190,14 +190,22 @@ struct Colony::State {
     hosted.insert_or_assign(id, std::move(entry));
   }
 
+  // Whether what an agent calls its model is the engine's, by name or as the same file or folder.
+  bool is_ours(const std::string& model) const {
+    if (model.empty() || model == engine.snapshot().name) return true;
+    if (!options.find_model) return false;
+    const auto found = options.find_model(model);
+    std::error_code code;
+    return found && std::filesystem::equivalent(*found, engine.snapshot().path, code);
+  }
+
   // Brings `hosted` in line with the directory.
   void take_agents() {
     std::map<swarm::AgentId, std::shared_ptr<const AgentSpec>> wanted;
     refused.clear();
     for (const auto& spec : directory.agents()) {
-      const std::string& model = engine.snapshot().name;
-      if (!spec->model.empty() && spec->model != model) {
-        refused.emplace_back(spec->name, "wants model " + spec->model + ", the colony has " + model);
+      if (!is_ours(spec->model)) {
+        refused.emplace_back(spec->name, "wants model " + spec->model + ", the colony has " + engine.snapshot().name);
       } else {
         wanted.emplace(spec->id(), spec);
       }

@@ -38,6 +38,8 @@ struct ColonyOptions {
   bool raw = false;              // prompts as they are, without the template
   std::shared_ptr<const engine::AdapterInfo> adapter;  // of the engine's, for agents without one; null: none
   bool explore = true;
+  // Where the model that an agent names is, to compare with the engine's; null: by name alone.
+  std::function<Result<std::filesystem::path>(const std::string& model)> find_model;
   Metrics* metrics = nullptr;    // borrowed; null: none
 };
 

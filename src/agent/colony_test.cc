@@ -486,13 +486,27 @@ TEST_F(ColonyTest, EditsArePickedUpAndBrokenOnesAreNot) {
 TEST_F(ColonyTest, AgentsOfAnotherModelAreRefused) {
   put_agent(agents_, "upper", kUpper);
   put_agent(agents_, "foreign", "", "model = \"org/other\"\n");
+  put_agent(agents_, "lost", "", "model = \"org/lost\"\n");
+  options_.find_model = [this](const std::string& model) -> Result<fs::path> {
+    if (model == "org/ours") return tiny_.engine->snapshot().path;
+    if (model == "org/other") return agents_;
+    return not_found("{}", model);
+  };
   MemoryLog log;
   auto colony = make(log);
-  ASSERT_EQ(colony->refused().size(), 1U);
+  ASSERT_EQ(colony->refused().size(), 2U);
   EXPECT_EQ(colony->refused()[0].first, "foreign");
+  EXPECT_EQ(colony->refused()[1].first, "lost");
   add_tasks(*colony, 4);
   finish(*colony);
   for (const auto& [index, row] : log.rows) EXPECT_EQ(row.agent, "upper");
+
+  put_agent(agents_, "foreign", "", "model = \"org/ours\"\n");  // the engine's, by another name
+  {
+    MemoryLog again;
+    ASSERT_EQ(make(again)->refused().size(), 1U);
+  }
+  put_agent(agents_, "foreign", "", "model = \"org/other\"\n");
 
   fs::remove_all(agents_ / "upper");
   auto directory = AgentDirectory::open(agents_);

@@ -73,7 +73,7 @@ TEST(FirstColony, AgentsLoadAndNeedNothingElse) {
   size_t scripted = 0, prompted = 0;
   for (const auto& agent : directory->agents()) {
     EXPECT_FALSE(agent->description.empty()) << agent->name;
-    EXPECT_TRUE(missing_requirements(*agent).empty()) << agent->name;
+    EXPECT_TRUE(missing_requirements(*agent, "").empty()) << agent->name;
     scripted += agent->program != nullptr && agent->examples.empty();
     prompted += !agent->examples.empty();
   }

@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,13 @@ struct HubOptions {
 
   static HubOptions from_environment();
 };
+
+// "org/name@rev" in its parts; revision "main" when not given. Fails kInvalid.
+struct RepoName {
+  std::string repo, revision;
+  std::string folder() const;  // "models--org--name"
+};
+Result<RepoName> parse_repo(const std::string& text);
 
 struct CachedModel {
   std::string repo;      // "org/name"
@@ -69,6 +77,9 @@ struct PullProgress {
   int files_skipped = 0;  // that the repository has and nobody needs here
 };
 
+// The snapshot's folder of org/name at that revision, where the cache has it. No network.
+std::optional<std::filesystem::path> cached_snapshot(const RepoName& name, const HubOptions& options);
+
 // Fetches the files that matter here (safetensors, GGUF, JSON, tokenizer, template and README) of
 // org/name[@revision] and gives the snapshot's folder; never .bin, .h5, .msgpack, onnx/, openvino/,
 // original/. What is there already, whole, is not fetched again; what broke off goes on where it
@@ -80,12 +91,5 @@ struct PullProgress {
 Result<std::filesystem::path> pull(const std::string& repo_at_revision, const HubOptions& options,
                                    const std::function<void(const PullProgress&)>& progress,
                                    const std::atomic<bool>* cancel);
-
-// "org/name@rev" in its parts; revision "main" when not given. Fails kInvalid.
-struct RepoName {
-  std::string repo, revision;
-  std::string folder() const;  // "models--org--name"
-};
-Result<RepoName> parse_repo(const std::string& text);
 
 }  // namespace colony::net

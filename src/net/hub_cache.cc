@@ -10,7 +10,7 @@ namespace colony::net {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr char kStarterFolder[] = "models--colony--SmolLM2-135M-Instruct-GGUF";
+const RepoName kStarter{"colony/SmolLM2-135M-Instruct-GGUF", "main"};
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -192,6 +192,19 @@ Result<std::vector<CachedModel>> list_cached(const HubOptions& options) {
   return out;
 }
 
+std::optional<fs::path> cached_snapshot(const RepoName& name, const HubOptions& options) {
+  const fs::path repo = options.cache / name.folder();
+  std::string commit = name.revision;
+  if (!is_commit(commit)) {
+    const auto text = read_file(repo / "refs" / name.revision, 256);
+    commit = text ? trimmed(*text) : "";
+  }
+  // What a ref file says is not believed to be a path.
+  std::error_code ignored;
+  if (!is_commit(commit) || !fs::is_directory(repo / "snapshots" / commit, ignored)) return std::nullopt;
+  return repo / "snapshots" / commit;
+}
+
 Result<fs::path> resolve_model(const std::string& model, const HubOptions& options) {
   std::error_code ignored;
   if (!model.empty()) {
@@ -203,32 +216,23 @@ Result<fs::path> resolve_model(const std::string& model, const HubOptions& optio
                      model);
     }
   }
-  std::string folder = kStarterFolder, revision = "main";
+  RepoName name = kStarter;
   if (!model.empty()) {
-    const auto name = parse_repo(model);
-    if (!name) return not_found("{}: no such folder or file, and {}", model, name.error().message);
-    folder = name->folder();
-    revision = name->revision;
+    auto given = parse_repo(model);
+    if (!given) return not_found("{}: no such folder or file, and {}", model, given.error().message);
+    name = std::move(*given);
   }
-  const fs::path repo = options.cache / folder;
-  std::string commit = revision;
-  if (!is_commit(revision)) {
-    const auto text = read_file(repo / "refs" / revision, 256);
-    commit = text ? trimmed(*text) : "";
-  }
-  // What a ref file says is not believed to be a path.
-  if (!is_commit(commit) || !fs::is_directory(repo / "snapshots" / commit, ignored)) {
-    if (model.empty()) {
-      return not_found(
-          "the starter model is not in {}; ./quickstart fetches it (or tools/fetch_starter.sh), or "
-          "name a model with --model",
-          repo.string());
-    }
+  const auto snapshot = cached_snapshot(name, options);
+  if (snapshot) return model_in(*snapshot);
+  const fs::path repo = options.cache / name.folder();
+  if (model.empty()) {
     return not_found(
-        "{}: no such folder or file, and {} has no revision {}; fetch it with: colony pull {}",
-        model, repo.string(), revision, model);
+        "the starter model is not in {}; ./quickstart fetches it (or tools/fetch_starter.sh), or "
+        "name a model with --model",
+        repo.string());
   }
-  return model_in(repo / "snapshots" / commit);
+  return not_found("{}: no such folder or file, and {} has no revision {}; fetch it with: colony pull {}", model,
+                   repo.string(), name.revision, model);
 }
 
 }  // namespace colony::net

@@ -633,7 +633,8 @@ Result<fs::path> pull(const std::string& repo_at_revision, const HubOptions& opt
                       const std::atomic<bool>* cancel) {
   ASSIGN_OR_RETURN(auto name, parse_repo(repo_at_revision));
   if (options.offline) {
-    return unavailable("{}: HF_HUB_OFFLINE is set, nothing is fetched", repo_at_revision);
+    if (const auto there = cached_snapshot(name, options)) return *there;
+    return unavailable("{}: not in {}, and HF_HUB_OFFLINE is set, nothing is fetched", repo_at_revision, options.cache.string());
   }
   return Puller(std::move(name), options, progress, cancel).run();
 }

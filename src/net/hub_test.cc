@@ -474,6 +474,12 @@ TEST_F(HubTest, WhatIsNotThereIsNamed) {
   options_.offline = true;
   EXPECT_NE(pull_it("ok/model").error().message.find("HF_HUB_OFFLINE"), std::string::npos);
   options_.offline = false;
+  const auto fetched = pull_it("ok/model");
+  ASSERT_TRUE(fetched) << fetched.error().message;
+  options_.offline = true;  // what is in the cache is enough
+  EXPECT_EQ(pull_it("ok/model"), fetched);
+  EXPECT_EQ(pull_it("ok/model@v9").error().code, ErrorCode::kUnavailable);
+  options_.offline = false;
   options_.tries = 2;
   options_.endpoint = "http://127.0.0.1:1";
   EXPECT_EQ(pull_it("ok/model").error().code, ErrorCode::kUnavailable);

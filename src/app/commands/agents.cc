@@ -7,6 +7,7 @@
 #include "app/options.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "net/hub.h"
 
 namespace colony::app {
 namespace fs = std::filesystem;
@@ -86,7 +87,7 @@ Result<int> run_agents_show(const std::string& folder, const std::string& name, 
                     {"schema", a.schema},
                     {"labels_from_task", a.labels_from_task},
                     {"examples", a.examples.size()},
-                    {"missing", agent::missing_requirements(a)}};
+                    {"missing", agent::missing_requirements(a, net::HubOptions::from_environment().cache)}};
   if (json) {
     print_line(to_line(out));
     return kDone;
@@ -121,7 +122,7 @@ Result<int> run_agents_check(const std::string& folder, const std::vector<std::s
     const std::string name = entry.filename().string();
     std::vector<std::string> problems;
     if (!spec) problems.push_back(spec.error().message);
-    else problems = agent::missing_requirements(*spec);
+    else problems = agent::missing_requirements(*spec, net::HubOptions::from_environment().cache);
     bad = bad || !problems.empty();
     if (json) {
       print_line(to_line({{"agent", name}, {"ok", problems.empty()}, {"problems", problems}}));

@@ -15,6 +15,7 @@
 #include "app/session.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "net/hub.h"
 #include "store/ledger.h"
 
 namespace colony::app {
@@ -212,7 +213,7 @@ Result<int> run_run(RunOptions options) {
   ASSIGN_OR_RETURN(auto agents, agent::AgentDirectory::open(agents_folder, options.only));
   for (const auto& [name, reason] : agents.problems()) note("agent {}: {}", name, reason);
   for (const auto& one : agents.agents()) {
-    for (const auto& missing : agent::missing_requirements(*one)) note("agent {} lacks {}", one->name, missing);
+    for (const auto& missing : agent::missing_requirements(*one, net::HubOptions::from_environment().cache)) note("agent {} lacks {}", one->name, missing);
   }
   ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
   // Trails belong to the weights that earned them: the model's, and the adapter's that all agents carry.
@@ -246,6 +247,7 @@ Result<int> run_run(RunOptions options) {
     }
   }
   agent::ColonyOptions colony_options;
+  colony_options.find_model = find_model;
   colony_options.nodes = options.nodes;
   colony_options.in_flight = options.model.batch;
   colony_options.seed = options.seed;
