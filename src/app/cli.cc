@@ -308,9 +308,9 @@ int run_cli(int argc, char** argv) {
     add_json(v);
     v.callback([&] { chosen = [&] { return run_doctor(home, name, agents, json); }; });
     CLI::App& b = verb(cli, "bench", "measure the engine beside its peers", "colony bench all");
-    b.add_option("NAME", bench.name, "engine, adapters, memory or all")->required()->check(CLI::IsMember(bench_names()));
+    b.add_option("NAME", bench.name, "engine, adapters, memory, train or all")->required()->check(CLI::IsMember(bench_names()));
     b.add_option("--rounds", bench.rounds, "rounds; at least 3 for numbers one shows to others (default: 3)")->transform(whole(1, 1000));
-    b.add_option("--peers", bench.peers, "these peers (default: llama.cpp openvino vllm); installed when first used");
+    b.add_option("--peers", bench.peers, "these peers (default: llama.cpp openvino vllm, and peft for train); installed when first used");
     b.add_option("--cells", bench.cells, "these cells (default: all)");
     b.add_flag("--no-peers", no_peers, "measure ours alone");
     b.add_option("--model", bench_model.model, "folder, .gguf file or hub id (default: the starter model)");
