@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the peers of `colony bench`: llama.cpp, OpenVINO GenAI, vLLM. Runs in the peer's own venv.
+"""Measures the peers of `colony bench`: llama.cpp, OpenVINO GenAI, vLLM, and PEFT for training. Runs in the peer's own venv.
 
   bench_peers.py serve PEER --model PATH --threads N [--adapters N]
       one JSON line {"ready": true} when loaded, or {"missing": why}; then an answer a question:
@@ -8,6 +8,8 @@
              after all prompts are read and two steps to warm up
         {"do": "finish", "warm": ids, "prompts": [ids…], "tokens": T, "shared": P}   submission of all to the
              last token; the first P tokens are the same in all prompts
+        {"do": "train", "dtype": "bf16"|"f32", "warm": [ids…], "prompts": [ids…], "targets": N, "rank": R}   PEFT only: one
+             update of a LoRA adapter on all linear modules, after one on `warm`; the last N tokens of each are scored
       with {"wall": seconds, "cpu": seconds of all threads} or {"error": why}.
   bench_peers.py first PEER --model PATH --threads N --ids 1,2,3
       one JSON line {"imports": seconds, "first": seconds after the imports to the first token} and exit.
@@ -353,7 +355,44 @@ class Vllm:
         return clock
 
 
-PEERS = {"llama.cpp": LlamaCpp, "openvino": OpenVino, "vllm": Vllm}
+# ---- PEFT over torch: training ----
+
+class Peft:
+    def __init__(self, path, threads, adapters):
+        import torch
+        self.torch, self.path = torch, path
+        torch.set_num_threads(threads)
+        self.model = None
+
+    def load(self, dtype, rank):
+        import peft
+        from transformers import AutoModelForCausalLM
+        torch = self.torch
+        base = AutoModelForCausalLM.from_pretrained(self.path, dtype={"bf16": torch.bfloat16, "f32": torch.float32}[dtype])
+        self.model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules="all-linear")).train()
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.adam = torch.optim.AdamW(self.trained, lr=1e-4)
+
+    def update(self, prompts, targets):
+        ids = self.torch.tensor(prompts)
+        labels = ids.clone()
+        labels[:, :-targets] = -100
+        self.model(input_ids=ids, labels=labels).loss.backward()
+        self.torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.adam.step()
+        self.adam.zero_grad()
+
+    def train(self, dtype, warm, prompts, targets, rank):
+        if self.model is None:
+            self.load(dtype, rank)
+        self.update(warm, targets)
+        clock = Clock()
+        with clock:
+            self.update(prompts, targets)
+        return clock
+
+
+PEERS = {"llama.cpp": LlamaCpp, "openvino": OpenVino, "vllm": Vllm, "peft": Peft}
 
 
 def serve(args, say):

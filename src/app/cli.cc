@@ -15,6 +15,7 @@
 #include "app/commands/models.h"
 #include "app/commands/run.h"
 #include "app/commands/text.h"
+#include "app/commands/train.h"
 #include "app/console.h"
 #include "app/session.h"
 #include "base/byte_ledger.h"
@@ -193,6 +194,55 @@ int run_cli(int argc, char** argv) {
       chosen = [&] { return run_eval(eval); };
     });
   }
+  TrainCommand train;
+  {
+    CLI::App& v = verb(cli, "train", "fine-tune a LoRA adapter on JSON lines", "colony train data.jsonl --out my-adapter --minutes 10");
+    v.add_option("DATA", train.file, "JSON lines of prompt and answer, prompt and completion, or messages; - is standard input")->required();
+    v.add_option("--out", train.out, "the PEFT folder to make");
+    v.add_option("--agent", train.agent, "make or teach this agent: the adapter goes into its folder");
+    v.add_option("--agents", train.agents, "folder of agents (default: ./agents)");
+    v.add_option("--valid", train.valid, "validation lines (default: a share of DATA, chosen by content)");
+    v.add_option("--valid-share", train.valid_share, "that share (default: 0.1)")->check(number(0, 0.9));
+    v.add_option("--valid-most", train.valid_most, "most examples an evaluation looks at (default: 200)")->transform(whole(1, 1'000'000'000));
+    v.add_option("--rank", train.rank, "rank of the adapter (default: 8)")->transform(whole(1, 4096));
+    v.add_option("--alpha", train.alpha, "its scale is alpha / rank (default: twice the rank)")->check(number(0, 1e6, false));
+    v.add_option("--targets", train.targets, "all-linear, module names with commas, or a pattern of whole paths");
+    v.add_option("--rank-pattern", train.rank_pattern, "NAME=RANK for some modules; may be given again")->allow_extra_args(false);
+    v.add_option("--alpha-pattern", train.alpha_pattern, "NAME=ALPHA for some modules; may be given again")->allow_extra_args(false);
+    v.add_flag("--dora", train.dora, "DoRA: learn the length of each output's weights too");
+    v.add_flag("--rslora", train.rslora, "scale by alpha / sqrt(rank)");
+    v.add_option("--dropout", train.loop.dropout, "share of the adapter's inputs dropped (default: 0)")->check(number(0, 0.95));
+    v.add_option("--lr", train.loop.learning_rate, "learning rate (default: 0.001)")->check(number(0, 10, false));
+    v.add_option("--schedule", train.schedule, "cosine, linear or constant")->check(CLI::IsMember({"cosine", "linear", "constant"}));
+    v.add_option("--warmup", train.loop.warmup, "updates of warm-up, or a share of them below 1 (default: 0.05)")->check(number(0, 1e9));
+    v.add_option("--weight-decay", train.loop.adam.weight_decay, "AdamW's decay (default: 0)")->check(number(0, 1));
+    v.add_option("--clip", train.loop.clip, "longest gradient (default: 1; 0: never clipped)")->check(number(0, 1e9));
+    auto* epochs = v.add_option("--epochs", train.loop.epochs, "times over the data (default: 3)")->check(number(0, 1e6, false));
+    v.add_option("--steps", train.loop.steps, "updates")->transform(whole(1, 1'000'000'000))->excludes(epochs);
+    v.add_option("--minutes", train.loop.minutes, "no more than fits into this time")->check(number(0, 1e6, false));
+    v.add_option("--batch", train.loop.batch, "examples of a micro-batch (default: 16)")->transform(whole(1, 100'000));
+    v.add_option("--grad-accum", train.loop.accumulate, "micro-batches of an update (default: 1)")->transform(whole(1, 100'000));
+    v.add_option("--max-length", train.max_length, "longest example in tokens (default: 1024)")->transform(whole(2, 1'000'000));
+    v.add_option("--too-long", train.too_long, "what becomes of a longer one: refuse (its line is bad), drop, cut")->check(CLI::IsMember({"refuse", "drop", "cut"}));
+    v.add_option("--loss-on", train.loss_on, "answer (and its end-of-turn token), or all")->check(CLI::IsMember({"answer", "all"}));
+    v.add_flag("--raw", train.raw, "prompts as they are, without the chat template");
+    v.add_option("--eval-every", train.loop.eval_every, "updates between evaluations (default: a tenth of the run)")->transform(whole(1, 1'000'000'000));
+    v.add_option("--patience", train.loop.patience, "end after this many evaluations without a better loss")->transform(whole(1, 1'000'000));
+    v.add_option("--save-every", train.loop.save_every, "updates between checkpoints (default: every 20 seconds)")->transform(whole(1, 1'000'000'000));
+    v.add_option("--seed", train.loop.seed, "the same seed gives the same adapter (default: 42)")->transform(whole(0));
+    v.add_flag("--resume", train.resume, "go on from the checkpoint in the folder; the same options again");
+    v.add_flag("--recompute", train.recompute, "keep fewer activations and compute them again (chosen by itself when --memory is short)");
+    v.add_option("--model", train.model.model, "folder, .gguf file or hub id (default: the starter model)");
+    v.add_option("--dtype", train.model.dtype, "weights as auto (bf16), f32 or bf16")->check(CLI::IsMember({"auto", "f32", "bf16"}));
+    v.add_option("--threads", train.model.threads, "threads (default: all of the machine)")->transform(whole(1, 1024));
+    v.add_option("--memory", train.model.memory, "ceiling for weights and training, as 2GiB (default: 70 % of the machine's)")->check(size_of_memory());
+    add_json(v);
+    v.callback([&] {
+      if (train.out.empty() == train.agent.empty()) throw CLI::ValidationError("train", "give --out DIR, or --agent NAME");
+      train.json = json;
+      chosen = [&] { return run_train(train); };
+    });
+  }
   ChatOptions chat;
   {
     CLI::App& v = verb(cli, "chat", "talk with a model", "colony chat --temperature 0.7");
@@ -258,9 +308,9 @@ int run_cli(int argc, char** argv) {
     add_json(v);
     v.callback([&] { chosen = [&] { return run_doctor(home, name, agents, json); }; });
     CLI::App& b = verb(cli, "bench", "measure the engine beside its peers", "colony bench all");
-    b.add_option("NAME", bench.name, "engine, adapters, memory or all")->required()->check(CLI::IsMember(bench_names()));
+    b.add_option("NAME", bench.name, "engine, adapters, memory, train or all")->required()->check(CLI::IsMember(bench_names()));
     b.add_option("--rounds", bench.rounds, "rounds; at least 3 for numbers one shows to others (default: 3)")->transform(whole(1, 1000));
-    b.add_option("--peers", bench.peers, "these peers (default: llama.cpp openvino vllm); installed when first used");
+    b.add_option("--peers", bench.peers, "these peers (default: llama.cpp openvino vllm, and peft for train); installed when first used");
     b.add_option("--cells", bench.cells, "these cells (default: all)");
     b.add_flag("--no-peers", no_peers, "measure ours alone");
     b.add_option("--model", bench_model.model, "folder, .gguf file or hub id (default: the starter model)");

@@ -129,7 +129,8 @@ Result<tensor::WeightType> choose_dtype(const std::string& dtype) {
   return WeightType::kInt8;
 }
 
-// generation_config.json's, else config.json's, else the tokenizer's own.
+}  // namespace
+
 Result<std::vector<int32_t>> find_eos_ids(const fs::path& path, const model::ModelConfig& config,
                                           const TextSide& side) {
   std::vector<int32_t> ids;
@@ -160,8 +161,6 @@ Result<std::vector<int32_t>> find_eos_ids(const fs::path& path, const model::Mod
   }
   return ids;
 }
-
-}  // namespace
 
 Result<TextSide> load_text_side(const fs::path& path) {
   if (!is_gguf(path)) {

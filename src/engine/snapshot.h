@@ -25,12 +25,15 @@ struct TextSide {
 // Fails as its parts do, naming the file. A missing tokenizer or template is no failure.
 Result<TextSide> load_text_side(const std::filesystem::path& path);
 
+// generation_config > config > tokenizer. Fails kInvalid, naming the file.
+Result<std::vector<int32_t>> find_eos_ids(const std::filesystem::path& path, const model::ModelConfig& config, const TextSide& side);
+
 struct Snapshot {
   std::string name;             // as the user gave it
   std::filesystem::path path;   // folder or .gguf
   std::shared_ptr<const model::Transformer> model;
   TextSide text;
-  std::vector<int32_t> eos_ids;  // generation_config > config > tokenizer
+  std::vector<int32_t> eos_ids;  // find_eos_ids()
 
   // `dtype`: "auto", "f32", "bf16", "int8", "int4".
   static Result<std::shared_ptr<const Snapshot>> load(const std::filesystem::path& path,

@@ -92,6 +92,13 @@ struct Kernels {
   void (*lora_expand)(const LoraExpand&) = nullptr;
   float (*max_of)(const float* x, int64_t n) = nullptr;  // n > 0; NaN is skipped
   double (*sum_exp)(const float* x, int64_t n, float shift, float scale) = nullptr;  // Σ exp((x-shift)*scale)
+  // ---- for backward.h and sequence_attention.h ----
+  // y = exp((x-shift)*scale), and their sum; y may be x.
+  double (*exp_row)(const float* x, int64_t n, float shift, float scale, float* y) = nullptr;
+  // dx += the gradient of rms_norm_row.
+  void (*rms_norm_backward_row)(const float* x, const float* w, const float* dy, int64_t dim, float eps, float* dx) = nullptr;
+  // The gradients of silu_mul_row; d_gate may be gate, d_up may be up.
+  void (*silu_mul_backward_row)(const float* gate, const float* up, const float* dy, int64_t n, float* d_gate, float* d_up) = nullptr;
   // For bench.h: n rounds of the products' own multiply-adds on registers alone; operations done.
   double (*peak_f32)(int64_t n) = nullptr;
   double (*peak_bf16)(int64_t n) = nullptr;

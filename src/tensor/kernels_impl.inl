@@ -755,6 +755,69 @@ static void expand_typed(const LoraExpand& a) {
 }
 static void lora_expand(const LoraExpand& a) { a.int8 ? expand_typed<true>(a) : expand_typed<false>(a); }
 
+// ---- backward ----
+// dx += r w dy - x r³/dim Σ w dy x,  r as in the forward direction.
+static void rms_norm_backward_row(const float* x, const float* w, const float* dy, int64_t dim, float eps, float* dx) {
+  F squares = f_zero(), along = f_zero();
+  for (int64_t i = 0; i < dim; i += 16) {
+    const bool whole = dim - i >= 16;
+    float a[16], b[16], c[16];
+    if (!whole) load_tail(x + i, dim - i, a), load_tail(w + i, dim - i, b), load_tail(dy + i, dim - i, c);
+    const F v = f_load(whole ? x + i : a);
+    squares = f_fma(v, v, squares);
+    along = f_fma(f_mul(f_load(whole ? w + i : b), f_load(whole ? dy + i : c)), v, along);
+  }
+  const float r = 1.0f / __builtin_sqrtf(f_sum(squares) / static_cast<float>(dim) + eps);
+  const float back = f_sum(along) * r * r * r / static_cast<float>(dim);
+  int64_t i = 0;
+  for (; i + 16 <= dim; i += 16) {
+    const F own = f_mul(f_mul(f_load(w + i), f_load(dy + i)), f_set(r));
+    f_store(dx + i, f_add(f_load(dx + i), f_sub(own, f_mul(f_load(x + i), f_set(back)))));
+  }
+  for (; i < dim; ++i) dx[i] += w[i] * dy[i] * r - x[i] * back;
+}
+
+// s = 1/(1+exp(-g)):  d_up = dy g s,  d_gate = dy up s (1 + g (1 - s)).
+static void silu_mul_backward_row(const float* gate, const float* up, const float* dy, int64_t n, float* d_gate, float* d_up) {
+  const F one = f_set(1.0f);
+  for (int64_t i = 0; i < n; i += 16) {
+    const bool whole = n - i >= 16;
+    float a[16], b[16], c[16], to_gate[16], to_up[16];
+    if (!whole) load_tail(gate + i, n - i, a), load_tail(up + i, n - i, b), load_tail(dy + i, n - i, c);
+    const F g = f_load(whole ? gate + i : a), u = f_load(whole ? up + i : b), d = f_load(whole ? dy + i : c);
+    const F s = f_div(one, f_add(one, f_exp(f_sub(f_zero(), g))));
+    f_store(whole ? d_up + i : to_up, f_mul(d, f_mul(g, s)));
+    f_store(whole ? d_gate + i : to_gate, f_mul(f_mul(d, u), f_mul(s, f_fma(g, f_sub(one, s), one))));
+    if (whole) continue;
+    for (int64_t j = i; j < n; ++j) d_up[j] = to_up[j - i], d_gate[j] = to_gate[j - i];
+  }
+}
+
+static double exp_row(const float* x, int64_t n, float shift, float scale, float* y) {
+  double total = 0;
+  for (int64_t block = 0; block < n; block += 1024) {
+    const int64_t end = n - block < 1024 ? n : block + 1024;
+    F sum = f_zero();
+    for (int64_t i = block; i < end; i += 16) {
+      const bool whole = end - i >= 16;
+      float in[16], out[16];
+      if (!whole) load_tail(x + i, end - i, in);
+      const F e = f_exp(f_mul(f_sub(f_load(whole ? x + i : in), f_set(shift)), f_set(scale)));
+      f_store(whole ? y + i : out, e);
+      if (whole) {
+        sum = f_add(sum, e);
+      } else {
+        for (int64_t j = i; j < end; ++j) {
+          y[j] = out[j - i];
+          total += static_cast<double>(y[j]);
+        }
+      }
+    }
+    total += static_cast<double>(f_sum(sum));
+  }
+  return total;
+}
+
 // ---- over the vocabulary ----
 static float max_of(const float* x, int64_t n) {
   F most = f_set(kNegInf);
@@ -846,5 +909,5 @@ static uint64_t read_bytes(const void* p, int64_t bytes) {
 
 #define COLONY_KERNEL_TABLE                                                                    \
   {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, panel_int4_x8, quantize_row,  quantize_row_x8,    quantize_group8, round_row_bf16, rms_norm_row,       \
-   silu_mul_row, add_row,    attention_tile, lora_shrink, lora_expand, max_of,       sum_exp,        peak_f32,           \
+   silu_mul_row, add_row,    attention_tile, lora_shrink, lora_expand, max_of,       sum_exp,        exp_row, rms_norm_backward_row, silu_mul_backward_row, peak_f32, \
    peak_bf16,    peak_int8,  read_bytes}

@@ -13,6 +13,7 @@
 #include "app/commands/bench_ours.h"
 #include "app/commands/bench_peers.h"
 #include "app/commands/bench_table.h"
+#include "app/commands/bench_train.h"
 #include "app/console.h"
 #include "app/session.h"
 #include "base/file.h"
@@ -294,6 +295,9 @@ void say_machine(const Bench& bench, const tensor::MachineLimits& machine, const
        limits.product_gop_per_s());
 }
 
+bool trains(const PeerKind& kind) { return kind.peer == "peft"; }
+bool serves(const PeerKind& kind) { return !trains(kind); }
+
 // ---- the benches ----
 
 Status bench_engine(const BenchOptions& options) {
@@ -342,7 +346,7 @@ Status bench_engine(const BenchOptions& options) {
   bench.plans.push_back(plan_prefix(ours, limits, {vocab, ++cell}));
   bench.plans.push_back(plan_first(options, ours, bench.threads, {vocab, ++cell}, machine));
   bench.plans.push_back(plan_busy(ours, bench.threads, {vocab, ++cell}));
-  bench.start_peers(0, [](const PeerKind&) { return true; });
+  bench.start_peers(0, serves);
   return bench.run();
 }
 
@@ -402,7 +406,7 @@ Status bench_adapters(const BenchOptions& options) {
   };
   bench.plans.push_back(std::move(none));
   bench.plans.push_back(std::move(with));
-  bench.start_peers(kAgents, [](const PeerKind&) { return true; });
+  bench.start_peers(kAgents, serves);
   for (const auto& peer : bench.peers) {
     if (peer->kind().peer == "llama.cpp" && peer->missing().empty()) {
       ASSIGN_OR_RETURN(const BenchPlaces places, find_places());
@@ -431,6 +435,41 @@ Status bench_memory(const BenchOptions& options) {
   for (const auto& [owner, bytes] : bench.ledger.owners()) plan.cell.more["ledger"][owner] = bytes;
   plan.ours = [](uint64_t) -> Result<Value> { return Value{static_cast<double>(peak_resident_bytes()) / (1 << 20), 0}; };
   bench.plans.push_back(std::move(plan));
+  return bench.run();
+}
+
+// An update is timed after another one. The loss sees the last tokens of each sequence only, as when answers are
+// learnt; the tokens are random.
+Status bench_train(const BenchOptions& options) {
+  Bench bench(options);
+  const tensor::MachineLimits machine = tensor::measure_limits(bench.pool, SystemClock());
+  const auto dtype = options.dtype == "f32" ? tensor::WeightType::kF32 : tensor::WeightType::kBf16;
+  if (options.dtype != "auto" && options.dtype != "f32" && options.dtype != "bf16") return invalid("--dtype is {}; training is in f32 or bf16", options.dtype);
+  ASSIGN_OR_RETURN(const auto ours, OursTrain::open(options.model, dtype, kRank, bench.ledger, bench.pool));
+  const std::string type(tensor::weight_type_name(dtype));
+  note("bench train: {}, {}, {} threads, {}, {}; multiply-adds at most {:.0f} GOP/s in f32, {:.0f} in bf16", options.model.filename().string(), type, bench.threads,
+       tensor::cpu().model, tensor::isa_name(), machine.f32_gop_per_s, machine.bf16_gop_per_s);
+  uint64_t cell = 100;
+  for (const auto& [name, shape] : {std::pair{"lora r8", TrainShape{16, 64, 8}}, std::pair{"lora r8 x256", TrainShape{4, 256, 8}}}) {
+    Plan plan;
+    plan.cell = {name, Unit::kTokensPerSecond, type, ours->limit(shape, machine), "products"};
+    plan.work = shape.work();
+    const PromptMaker make{ours->config().vocab_size, ++cell};
+    plan.ours = [&ours, make, shape = shape, work = plan.work](uint64_t round) {
+      return in_unit(ours->step(make.many(2 * round, shape.examples, shape.tokens), make.many(2 * round + 1, shape.examples, shape.tokens), shape),
+                     Unit::kTokensPerSecond, work);
+    };
+    plan.peer = [make, shape = shape, work = plan.work](Peer& peer, uint64_t round, PeerSide& side) {
+      auto value = in_unit(peer.ask({{"do", "train"}, {"dtype", peer.kind().format}, {"warm", ids_json(make.many(2 * round, shape.examples, shape.tokens))},
+                                     {"prompts", ids_json(make.many(2 * round + 1, shape.examples, shape.tokens))}, {"targets", shape.targets}, {"rank", kRank}}),
+                           Unit::kTokensPerSecond, work);
+      side.more["peer_peak_bytes"] = peer.peak_resident_bytes();
+      return value;
+    };
+    plan.finish = [](Cell& own, double) { own.more["peak_bytes"] = peak_resident_bytes(); };
+    bench.plans.push_back(std::move(plan));
+  }
+  bench.start_peers(0, trains);
   return bench.run();
 }
 
@@ -471,7 +510,7 @@ Status bench_all(const BenchOptions& options) {
 }  // namespace
 
 const std::vector<std::string>& bench_names() {
-  static const std::vector<std::string> names{"engine", "adapters", "memory", "all"};
+  static const std::vector<std::string> names{"engine", "adapters", "memory", "train", "all"};
   return names;
 }
 
@@ -479,12 +518,13 @@ Status run_bench(const BenchOptions& options) {
   for (const std::string& peer : options.peers) {
     const auto& kinds = peer_kinds();
     if (std::none_of(kinds.begin(), kinds.end(), [&](const PeerKind& kind) { return kind.peer == peer; })) {
-      return invalid("no peer named '{}'; there are: llama.cpp, openvino, vllm", peer);
+      return invalid("no peer named '{}'; there are: llama.cpp, openvino, vllm, peft", peer);
     }
   }
   if (options.name == "engine") return bench_engine(options);
   if (options.name == "adapters") return bench_adapters(options);
   if (options.name == "memory") return bench_memory(options);
+  if (options.name == "train") return bench_train(options);
   if (options.name == "all") return bench_all(options);
   std::string there;
   for (const std::string& name : bench_names()) there += (there.empty() ? "" : ", ") + name;

@@ -3,7 +3,8 @@
 //   engine     prompts and decoding at 1 to 32 sequences, a shared prefix, beside busy loops, from process start
 //   adapters   16 sequences with 16 adapters of rank 8, and without
 //   memory     resident memory of 16 agents against the byte ledger
-//   all        the three, each in a process of its own
+//   train      updates of a LoRA adapter of rank 8 on all linear modules, beside Python's PEFT and torch
+//   all        all of these, each in a process of its own
 //
 // Rounds alternate cell by cell: ours, then each peer, at least three times; a number is the median, its
 // spread (max - min) / median. The peers run in processes of their own, stopped while they are not asked.
@@ -26,7 +27,7 @@ struct BenchOptions {
   uint64_t memory_bytes = 0;     // the ledger's ceiling; 0: 70 % of the machine's
   int rounds = 3;                // at least 1; what is published has 3 or more
   bool json = false;
-  std::vector<std::string> peers{"llama.cpp", "openvino", "vllm"};
+  std::vector<std::string> peers{"llama.cpp", "openvino", "vllm", "peft"};  // engines serve, peft trains
   std::vector<std::string> cells;  // these only; empty: all
 };
 

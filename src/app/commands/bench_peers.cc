@@ -12,6 +12,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/file.h"
 #include "base/clock.h"
 
 namespace colony::app {
@@ -207,8 +208,16 @@ const std::vector<PeerKind>& peer_kinds() {
   static const std::vector<PeerKind> kinds{{"llama.cpp", "q8_0", "llama.cpp Q8_0", 8},
                                            {"llama.cpp", "q4_0", "llama.cpp Q4_0", 4},
                                            {"openvino", "int8", "OpenVINO int8", 8},
-                                           {"vllm", "bf16", "vLLM bf16", 16}};
+                                           {"vllm", "bf16", "vLLM bf16", 16},
+                                           {"peft", "bf16", "PEFT bf16", 16},
+                                           {"peft", "f32", "PEFT f32", 32}};
   return kinds;
+}
+
+uint64_t Child::peak_resident_bytes() const {
+  const auto text = pid_ > 0 ? read_file(fmt::format("/proc/{}/status", pid_), 1 << 16) : Result<std::string>(not_found("no process"));
+  const size_t at = text ? text->find("VmHWM:") : std::string::npos;
+  return at == std::string::npos ? 0 : std::strtoull(text->c_str() + at + 6, nullptr, 10) * 1024;
 }
 
 Peer::Peer(const PeerKind& kind, const Result<BenchPlaces>& places, const fs::path& model, int threads, int adapters)

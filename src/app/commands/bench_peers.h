@@ -34,6 +34,7 @@ class Child {
   Result<std::string> read_all();
   void pause();
   void go_on();
+  uint64_t peak_resident_bytes() const;  // so far; 0 where /proc is absent
   // Ends it: by closing its input when `asked`, else (and after 10 s) by a signal. CPU seconds it used.
   double finish(bool asked = true);
 
@@ -83,6 +84,8 @@ class Peer {
   const std::string& version() const { return version_; }
   const std::string& missing() const { return missing_; }  // "" while it answers
   const std::string& python() const { return python_; }
+
+  uint64_t peak_resident_bytes() const { return child_.peak_resident_bytes(); }
 
   // Asks `question`; a peer that fails is missing from then on.
   Result<Sample> ask(const Json& question);

@@ -1,0 +1,97 @@
+// The training loop: batches in a seeded order, AdamW, evaluation, the best weights kept, checkpoints.
+//
+// Everything that decides a number is a function of (data, options, seed, step), so a run that is killed and
+// resumed ends with the same bits as one that was not, on any number of threads. (Only --minutes looks at
+// the clock: how many steps fit is estimated once, written down, and kept.)
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/result.h"
+#include "train/network.h"
+#include "train/optimizer.h"
+
+namespace colony::train {
+
+struct TrainOptions {
+  double learning_rate = 1e-3;
+  Schedule schedule = Schedule::kCosine;
+  double warmup = 0.05;        // updates when 1 or more, else a share of them, rounded up
+  double clip = 1.0;           // longest gradient; 0: never clipped
+  AdamWOptions adam;
+  double epochs = 3;
+  int64_t steps = 0;           // > 0: this many updates whatever the epochs
+  double minutes = 0;          // > 0: no more than fit into this
+  int64_t batch = 16;          // examples of a micro-batch
+  int64_t accumulate = 1;      // micro-batches of an update
+  double dropout = 0;
+  uint64_t seed = 42;
+  int64_t eval_every = 0;      // updates; 0: a tenth of the run
+  int64_t patience = 0;        // evaluations without a better loss before the run ends; 0: it goes on
+  int64_t chunk_tokens = 1024; // rows computed at once, or the longest example's
+  int64_t save_every = 0;      // updates between checkpoints; 0: every 20 seconds
+};
+
+struct TrainState {
+  int64_t step = 0, total = 0;  // updates done and planned
+  int64_t tokens = 0;           // read in training, padding there is none
+  double seconds = 0;
+  double best_loss = 0;         // on the validation examples
+  int64_t best_step = -1;       // -1: not evaluated yet
+  int64_t worse = 0;            // evaluations since
+  std::vector<double> recent;   // losses of the last ten updates
+  double last_valid = 0;
+};
+
+// What is told of an update or an evaluation, as it is written to the metrics file.
+struct TrainEvents {
+  std::function<void(const Json&)> metric;  // {"step","loss",…} or {"step","valid_loss"}
+  std::function<bool()> stop;               // asked after each update: true ends the run with a checkpoint
+};
+
+enum class TrainEnd : uint8_t { kDone, kEarly, kTime, kStopped };
+
+class Trainer {
+ public:
+  // `fingerprint`: what must be the same when a checkpoint is resumed, an object of plain values.
+  Trainer(Network& network, LoraWeights& lora, std::vector<Example> examples, std::vector<Example> valid, const TrainOptions& options,
+          Json fingerprint, std::filesystem::path checkpoint, const Clock& clock, tensor::ThreadPool& pool);
+
+  // Goes on where the checkpoint stands. Fails kNotFound, kCorrupt, kInvalid (made with other data or options:
+  // the message names what differs).
+  Status resume();
+  // Fails kInvalid (a loss is no number: the step and what to try), kUnavailable (a checkpoint cannot be written).
+  Result<TrainEnd> run(const TrainEvents& events);
+  // The weights of the best evaluation (the last ones when there was none) into `lora`.
+  void take_best();
+  const TrainState& state() const { return state_; }
+
+ private:
+  std::vector<size_t> order(int64_t epoch) const;
+  double evaluate();
+  Status save();
+  int64_t updates_per_epoch() const;
+
+  Network& network_;
+  LoraWeights& lora_;
+  const std::vector<Example> examples_, valid_;
+  const TrainOptions options_;
+  const Json fingerprint_;
+  const std::filesystem::path checkpoint_;
+  const Clock& clock_;
+  tensor::ThreadPool& pool_;
+  AdamW adam_;
+  TrainState state_;
+  std::vector<float> best_;  // empty: not evaluated yet
+};
+
+// Bytes that a Trainer holds beside LoraWeights and Network: optimiser and best weights.
+uint64_t trainer_bytes(const LoraWeights& lora);
+
+}  // namespace colony::train
