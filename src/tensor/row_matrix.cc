@@ -14,7 +14,7 @@
 namespace colony::tensor {
 namespace {
 
-constexpr int64_t kReduceMost = 1024;  // places of one panel: 128 KiB, in the second-level cache
+constexpr int64_t kReduceMost = 384;  // places of one panel: 48 KiB, half of which passes over its rows at a time
 constexpr int64_t kRowBlock = 96;
 
 // W[first, first + width) of the outputs, reduction places [from, from + count), as a panel. Forward:

@@ -1,9 +1,9 @@
 #include "train/loss_curve.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include "base/result.h"
 
 namespace colony::train {
 namespace {

@@ -43,6 +43,14 @@ class Bench(harness.Case):
         self.assertEqual(line["cell"], "memory x16")
         self.assertLessEqual(line["ours"], line["limit"], line)
 
+    def test_train(self):
+        lines = self.lines("bench", "train", "--no-peers", "--rounds", 1, "--json")
+        self.assertEqual([line["cell"] for line in lines], ["lora r8", "lora r8 x256"])
+        for line in lines:
+            self.check_line(line, "train")
+            self.assertGreater(line["peak_bytes"], 0)
+        self.colony("bench", "train", "--no-peers", "--dtype", "int8", status=1)
+
     def test_a_peer_that_cannot_be_had_is_named_with_the_reason(self):
         lines = self.lines("bench", "engine", "--rounds", 1, "--cells", "pp512", "--peers", "llama.cpp", "vllm", "--json", env={"PATH": "/nowhere"})
         self.assertEqual([line["peer_name"] for line in lines], ["llama.cpp Q8_0", "llama.cpp Q4_0", "vLLM bf16"])
