@@ -96,6 +96,7 @@ struct Colony::State {
 
   std::vector<std::unique_ptr<swarm::Node>> nodes;  // null: dead
   std::vector<uint64_t> deposits_unsaved;           // by node
+  std::vector<uint32_t> starts;                     // by node: how often it was started
   std::map<swarm::AgentId, Hosted> hosted;
   std::vector<std::pair<std::string, std::string>> refused, problems_told;
 
@@ -121,6 +122,7 @@ struct Colony::State {
     swarm::NodeOptions rules = options.rules;
     rules.id = id;
     rules.seed = options.seed;
+    if (id < starts.size()) rules.incarnation = starts[id];
     return rules;
   }
 
@@ -160,6 +162,9 @@ struct Colony::State {
         if (options.metrics != nullptr) options.metrics->get(metric::kDeposits).add(1);
       }
     }
+  }
+  void introduce() {
+    for (swarm::NodeId id = 0; id < nodes.size(); ++id) tell_living(swarm::PeerJoined{id});
   }
   void tell_living(const swarm::Event& event) {
     for (swarm::NodeId id = 0; id < nodes.size(); ++id) tell(id, event);
@@ -672,12 +677,14 @@ Result<std::unique_ptr<Colony>> Colony::create(
         std::make_unique<swarm::Node>(state.node_options(static_cast<swarm::NodeId>(id))));
   }
   state.deposits_unsaved.assign(state.nodes.size(), 0);
+  state.starts.assign(state.nodes.size(), 1);
   for (const auto& [id, bytes] : saved) {
     if (id >= state.nodes.size()) continue;  // of a run with more nodes
     if (const auto loaded = state.nodes[id]->load(bytes); !loaded) {
       log_warn("what node {} learned earlier is not used: {}", id, loaded.error().message);
     }
   }
+  state.introduce();
   state.problems_told = agents.problems();
   for (const auto& [path, reason] : state.problems_told) log_warn("agent {}: {}", path, reason);
   state.take_agents();
@@ -738,10 +745,12 @@ Status Colony::revive_node(swarm::NodeId node, const std::string& saved) {
   State& state = *state_;
   if (node >= state.nodes.size()) return invalid("there is no node {}", node);
   if (state.nodes[node]) return invalid("node {} lives", node);
+  ++state.starts[node];
   auto fresh = std::make_unique<swarm::Node>(state.node_options(node));
   Status loaded;
   if (!saved.empty()) loaded = fresh->load(saved);
   state.nodes[node] = std::move(fresh);
+  state.introduce();
   for (auto& [id, entry] : state.hosted) {
     if (entry.home != node) continue;
     if (entry.host != node) state.tell(entry.host, swarm::AgentRetired{id});

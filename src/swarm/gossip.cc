@@ -107,7 +107,25 @@ void Replica::restart(Stamp heard) {
   if (const auto at = populations_.find(self_); at != populations_.end()) at->second.stamp = next();
 }
 
+// A later life of a writer replaces all that an earlier one wrote: it took over what it remembered and
+// what it was told.
+bool Replica::of_this_life(NodeId writer, uint32_t incarnation) {
+  uint32_t& life = lives_[writer];
+  if (incarnation < life) return false;
+  if (incarnation > life) {
+    life = incarnation;
+    std::erase_if(trails_, [&](const auto& one) {
+      if (one.first.second != writer) return false;
+      changed_.push_back(one.first.first);
+      return true;
+    });
+    populations_.erase(writer);
+  }
+  return true;
+}
+
 bool Replica::take(const TrailRecord& record) {
+  if (!of_this_life(record.writer, record.stamp.incarnation)) return false;
   const std::pair key(record.agent, record.writer);
   const auto at = trails_.find(key);
   if (at != trails_.end()) {
@@ -130,6 +148,7 @@ bool Replica::take(const TrailRecord& record) {
 }
 
 bool Replica::take(const PopulationRecord& record) {
+  if (!of_this_life(record.writer, record.stamp.incarnation)) return false;
   const auto [at, fresh] = populations_.try_emplace(record.writer, record);
   if (fresh) return true;
   if (!newer(record, at->second)) return false;
@@ -172,6 +191,7 @@ void Replica::merge(const Delta& delta) {
       if (!settled_ && range.after <= past_) past_ = std::max(past_, range.upto);
     } else if (range.after <= seen(range.writer) && range.upto > seen(range.writer)) {
       seen_[range.writer] = range.upto;
+      of_this_life(range.writer, range.upto.incarnation);
     }
   }
   if (!settled_ && !mine) settle();
@@ -223,7 +243,10 @@ Delta Replica::delta_for(const Digest& theirs) const {
     const PopulationRecord* population = nullptr;
   };
   std::map<NodeId, Wanted> wanted;
-  const auto lacks = [&](NodeId writer, const Stamp& stamp) { return stamp > have[writer] && stamp <= seen(writer); };
+  // Own writes wait until it is known that they are later than those of an earlier life.
+  const auto lacks = [&](NodeId writer, const Stamp& stamp) {
+    return stamp > have[writer] && stamp <= seen(writer) && (settled_ || writer != self_);
+  };
   for (const auto& [key, record] : trails_) {
     if (lacks(key.second, record.stamp)) wanted[key.second].trails.emplace_back(record.stamp, &record);
   }
@@ -233,7 +256,7 @@ Delta Replica::delta_for(const Digest& theirs) const {
   for (const auto& [writer, stamp] : seen_) {
     if (stamp > have[writer]) wanted[writer];
   }
-  if (own_.version > 0 && own_ > have[self_]) wanted[self_];
+  if (settled_ && own_.version > 0 && own_ > have[self_]) wanted[self_];
   if (wanted.empty()) return delta;
   const size_t writers = std::min(wanted.size(), kRoomForRecords / (kRangeBytes + kPopulationRecordBytes + kTrailRecordBytes));
   const size_t share = kRoomForRecords / writers;
@@ -292,6 +315,7 @@ std::vector<AgentId> Replica::take_changed() {
 
 std::string Replica::bytes() const {
   ByteWriter w;
+  w.put(static_cast<uint32_t>(trails_.size()));
   for (const auto& [key, r] : trails_) {
     w.put(r.writer), w.put(r.agent), w.put(r.stamp.incarnation), w.put(r.stamp.version), w.put(r.landmarks), w.put(r.s), w.put(r.b), w.put(r.n);
   }

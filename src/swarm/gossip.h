@@ -1,8 +1,8 @@
 // What a node knows of the others: records with one writer each, joined by the newest.
 //
 // A record's key is (writer, agent); of two records under one key the one with the larger stamp wins,
-// equal stamps with unequal contents (a writer that says two things) by the contents. Maximum of a
-// total order per key, so merging is commutative, associative and idempotent, and replicas that saw
+// equal stamps with unequal contents (a writer that says two things) by the contents, and a writer's new
+// incarnation replaces the old one whole. Maximum of a total order per key, so merging is commutative, associative and idempotent, and replicas that saw
 // the same writes in any order and number are equal. Forgetting is a write like any other.
 // Exchange: digest (what I have of whom) → delta (what you lack), both ways; anti-entropy as in van
 // Renesse et al. 2008, "Efficient reconciliation and flow control for anti-entropy protocols";
@@ -34,7 +34,8 @@ bool plausible(const PopulationRecord& record);
 
 class Replica {
  public:
-  explicit Replica(NodeId self) : self_(self) {}
+  // incarnation: larger than in any earlier life, where the driver can know it.
+  explicit Replica(NodeId self, uint32_t incarnation = 1) : self_(self), own_{incarnation, 0} {}
 
   // A write of this node's own; replaces the one under the same key.
   void write(TrailRecord record);
@@ -76,17 +77,19 @@ class Replica {
  private:
   bool take(const TrailRecord& record);
   bool take(const PopulationRecord& record);
+  bool of_this_life(NodeId writer, uint32_t incarnation);
   void settle();
   void restart(Stamp heard);
   Stamp next() { return {own_.incarnation, ++own_.version}; }
 
   NodeId self_;
-  Stamp own_{1, 0};
+  Stamp own_;
   Stamp past_;            // what is known of this node's earlier lives
   bool settled_ = false;  // nobody knows more
   std::vector<TrailRecord> returned_;
   std::map<std::pair<AgentId, NodeId>, TrailRecord> trails_;
   std::map<NodeId, PopulationRecord> populations_;
+  std::map<NodeId, uint32_t> lives_;  // the latest incarnation of each writer: earlier ones are gone
   std::map<NodeId, Stamp> seen_;  // of the others: everything up to here is known
   std::shared_ptr<const Landmarks> landmarks_;
   std::vector<AgentId> changed_;

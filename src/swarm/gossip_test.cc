@@ -35,12 +35,19 @@ Evidence some_evidence(RngStream& rng, int deposits) {
   return e;
 }
 
+// Nobody knows anything of an earlier one.
+Replica first_life(NodeId id) {
+  Replica replica(id);
+  replica.hear(Digest{});
+  return replica;
+}
+
 struct Replicas {
   std::vector<Replica> nodes;
   RngStream rng;
   std::map<std::pair<AgentId, NodeId>, Evidence> truth;
   explicit Replicas(uint64_t seed, NodeId count) : rng(seed, 0, 0, 7) {
-    for (NodeId id = 0; id < count; ++id) nodes.emplace_back(id);
+    for (NodeId id = 0; id < count; ++id) nodes.push_back(first_life(id));
   }
   void write() {
     const auto at = static_cast<NodeId>(rng.below(nodes.size()));
@@ -85,9 +92,9 @@ TEST(Gossip, AnyOrderAnyNumberGivesEqualReplicasThatHoldAllDeposits) {
       }
     }
     r.settle();
-    for (NodeId id = 1; id < 4; ++id) ASSERT_EQ(r.nodes[id].bytes(), r.nodes[0].bytes()) << "seed " << seed;
+    for (NodeId id = 1; id < 4; ++id) ASSERT_TRUE(r.nodes[id].bytes() == r.nodes[0].bytes()) << "seed " << seed;
     for (const auto& [to, delta] : late) r.nodes[to].merge(delta);  // no merge brings the old back
-    for (NodeId id = 1; id < 4; ++id) ASSERT_EQ(r.nodes[id].bytes(), r.nodes[0].bytes()) << "seed " << seed;
+    for (NodeId id = 1; id < 4; ++id) ASSERT_TRUE(r.nodes[id].bytes() == r.nodes[0].bytes()) << "seed " << seed;
     for (const auto& [key, truth] : r.truth) {
       const auto at = r.nodes[3].trails().find(key);
       ASSERT_NE(at, r.nodes[3].trails().end());
@@ -110,13 +117,14 @@ TEST(Gossip, MergingTwoThingsIsTheSameEitherWayRound) {
       return replica.bytes();
     };
     const std::string all = merged({&a, &b, &c});
-    EXPECT_EQ(merged({&c, &b, &a}), all);
-    EXPECT_EQ(merged({&b, &a, &b, &c, &a, &a}), all);
+    EXPECT_GT(all.size(), 10'000U);
+    EXPECT_TRUE(merged({&c, &b, &a}) == all);
+    EXPECT_TRUE(merged({&b, &a, &b, &c, &a, &a}) == all);
   }
 }
 
 TEST(Gossip, OfTwoThingsSaidUnderOneStampAllKeepTheSame) {
-  Replica liar(1), other_liar(1);
+  Replica liar = first_life(1), other_liar = first_life(1);
   RngStream rng(3, 0, 0, 7);
   liar.write(trail_record(7, 5, some_evidence(rng, 4)));
   other_liar.write(trail_record(7, 5, some_evidence(rng, 9)));
@@ -125,11 +133,11 @@ TEST(Gossip, OfTwoThingsSaidUnderOneStampAllKeepTheSame) {
   Replica one(8), two(9);
   one.merge(a), one.merge(b);
   two.merge(b), two.merge(a);
-  EXPECT_EQ(one.bytes(), two.bytes());
+  EXPECT_TRUE(one.bytes() == two.bytes());
 }
 
 TEST(Gossip, ADeltaIsBoundedAndTheRestComesNext) {
-  Replica one(1), two(2);
+  Replica one = first_life(1), two = first_life(2);
   RngStream rng(3, 0, 0, 7);
   for (AgentId agent = 1; agent <= 500; ++agent) one.write(trail_record(agent, 5, some_evidence(rng, 2)));
   int exchanges = 0;
@@ -142,7 +150,7 @@ TEST(Gossip, ADeltaIsBoundedAndTheRestComesNext) {
   }
   EXPECT_GT(exchanges, 8);
   EXPECT_LT(exchanges, 20);
-  EXPECT_EQ(one.bytes(), two.bytes());
+  EXPECT_TRUE(one.bytes() == two.bytes());
   EXPECT_TRUE(one.delta_for(two.digest(false)).ranges.empty());
 }
 
@@ -291,7 +299,7 @@ TEST(GossipNodes, AllMakeOneMapAndAgreeOnThePopulation) {
   const std::string replica = world.nodes[0]->replica();
   for (NodeId id = 1; id < 4; ++id) {
     EXPECT_EQ(world.nodes[id]->landmarks(), world.nodes[0]->landmarks());
-    EXPECT_EQ(world.nodes[id]->replica(), replica);
+    EXPECT_TRUE(world.nodes[id]->replica() == replica);
     for (uint64_t t = 1000; t < 1100; ++t) EXPECT_EQ(world.nodes[id]->landmark_of(place_of(t)), world.nodes[0]->landmark_of(place_of(t)));
   }
 }
@@ -311,7 +319,7 @@ TEST(GossipNodes, AMapOfItsOwnGivesWayAndNoDepositIsLost) {
   double sum = 0;
   for (AgentId a = 1; a <= 6; ++a) sum += world.n(world.host.at(a), a);
   EXPECT_NEAR(sum, deposits, 1e-6);
-  EXPECT_EQ(world.nodes[2]->replica(), world.nodes[0]->replica());
+  EXPECT_TRUE(world.nodes[2]->replica() == world.nodes[0]->replica());
   for (uint64_t t = 1000; t < 1100; ++t) EXPECT_EQ(world.nodes[2]->landmark_of(place_of(t)), world.nodes[0]->landmark_of(place_of(t)));
 }
 
@@ -339,7 +347,7 @@ TEST(GossipNodes, AnAdoptedAgentBringsItsTrailAndTakesItHomeAgain) {
   world.tasks(1000, 1400);
   world.tick(10);
   EXPECT_GT(world.n(1, agent), later);
-  EXPECT_EQ(world.nodes[1]->replica(), world.nodes[0]->replica());
+  EXPECT_TRUE(world.nodes[1]->replica() == world.nodes[0]->replica());
 }
 
 TEST(GossipNodes, OffIsOff) {

@@ -46,6 +46,8 @@ std::vector<Effect> Node::step(const Event& event, const Now& now) {
       }
       s.members.erase(least);
     }
+  } else if (const auto* joined = std::get_if<PeerJoined>(&event)) {
+    s.hear_of(joined->node);
   } else if (const auto* entered = std::get_if<TaskEntered>(&event)) {
     s.entered(*entered, now);
   } else if (const auto* closed = std::get_if<BidsClosed>(&event)) {
@@ -245,14 +247,19 @@ PopulationSums sums_of(const PopulationRecord& r, const Population& population, 
 
 }  // namespace
 
-void Node::State::refresh_population() {
+PopulationSums Node::State::write_population() {
   std::vector<const Trail*> trails;
   for (const auto& [id, member] : members) {
     if (member.hosted) trails.push_back(&member.trail);
   }
-  PopulationSums sums = population_sums(population, trails);
+  const PopulationSums sums = population_sums(population, trails);
+  if (options.gossip) replica.write(record_of(sums, landmarks_id));
+  return sums;
+}
+
+void Node::State::refresh_population() {
+  PopulationSums sums = write_population();
   if (options.gossip) {
-    if (sums.agents > 0) replica.write(record_of(sums, landmarks_id));
     for (const auto& [writer, record] : replica.populations()) {
       if (writer == options.id || record.landmarks != landmarks_id) continue;
       auto& [stamp, since] = population_news[writer];
@@ -509,7 +516,10 @@ void Node::State::hear_of(NodeId node) {
 void Node::State::gossip(const Now& now) {
   gossiped = heard;
   gossiped_step = now.step;
-  if (peers.empty()) return;
+  if (peers.empty()) {  // new here: who is there?
+    effects.emplace_back(Send{std::nullopt, replica.digest(true)});
+    return;
+  }
   RngStream rng(options.seed, heard + (now.step << 20), options.id, kStreamPeer);
   const auto peer = std::next(peers.begin(), static_cast<ptrdiff_t>(rng.below(peers.size())));
   write_records();
@@ -529,6 +539,7 @@ void Node::State::write_records() {
     }
     replica.write(trail_record(id, landmarks_id, e));
   }
+  if (!replica.populations().contains(options.id)) write_population();
 }
 
 void Node::State::received(const Digest& m, const Now&) {

@@ -33,6 +33,10 @@ struct AgentBorn {
 struct AgentRetired {
   AgentId agent = 0;
 };
+// The carrier sees another node. Nodes that speak are known without.
+struct PeerJoined {
+  NodeId node = 0;
+};
 struct TaskEntered {  // a task begins here: this node asks
   TaskId task = 0;
   Place place{};
@@ -67,7 +71,7 @@ struct Tick {};
 struct Received {
   Message message;
 };
-using Event = std::variant<AgentBorn, AgentRetired, TaskEntered, TaskWithdrawn, BidsClosed, Checked, Voted, Tick, Received>;
+using Event = std::variant<AgentBorn, AgentRetired, PeerJoined, TaskEntered, TaskWithdrawn, BidsClosed, Checked, Voted, Tick, Received>;
 
 // ---- what a node wants done ----
 struct Send {
@@ -116,6 +120,7 @@ struct NodeOptions {
   bool quorum_by_spread = false;        // quick or thorough, by the spread of the bids' means
   // In units of Now::step; 0: the driver says BidsClosed, and asks anew itself.
   uint64_t bid_window = 0, lease = 0;
+  uint32_t incarnation = 1;  // larger at each start of the same node, where the driver can count them
   uint64_t attempt_tokens = 0;  // to one agent at most; 0: all that is left
 };
 

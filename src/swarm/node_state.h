@@ -93,7 +93,7 @@ inline constexpr size_t kNameMax = 4096;  // bytes; longer ones are cut
 
 struct Node::State {
   // With one map for all, all must begin it alike.
-  explicit State(const NodeOptions& o) : options(o), map(o.seed, o.gossip ? 0 : o.id), replica(o.id) {}
+  explicit State(const NodeOptions& o) : options(o), map(o.seed, o.gossip ? 0 : o.id), replica(o.id, o.incarnation) {}
 
   NodeOptions options;
   LandmarkMap map;
@@ -152,6 +152,7 @@ struct Node::State {
   void end_leases_of(TaskId task);
   void end_leases_of_agent(AgentId agent);
   void end_lapsed_leases(uint64_t step);
+  PopulationSums write_population();
   void refresh_population();
 };
 

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -197,8 +198,13 @@ class Simulation {
     NodeOptions options = s_.rules;
     options.id = id;
     Machine& m = machines_[id];
+    options.incarnation = static_cast<uint32_t>(m.life + 1);
     m.node = std::make_unique<Node>(options);
     if (!bytes.empty() && !m.node->load(bytes)) wrong("what a node saved it cannot load");
+    for (NodeId other = 0; other < machines_.size(); ++other) {
+      tell(id, PeerJoined{other});
+      tell(other, PeerJoined{id});
+    }
   }
   void host(AgentId agent, NodeId at) {
     host_[agent] = at;
