@@ -176,6 +176,8 @@ struct Colony::State {
     while (!bus.empty()) {
       auto [to, message] = std::move(bus.front());
       bus.pop_front();
+      const bool gossip = std::holds_alternative<swarm::Digest>(message) || std::holds_alternative<swarm::Delta>(message);
+      if (gossip && options.metrics != nullptr) options.metrics->get(metric::kGossip).add(1);
       if (const auto* bid = std::get_if<swarm::Bid>(&message)) {
         const Job* job = find(bid->task);
         if (job == nullptr || !job->may_bid(bid->agent)) continue;
@@ -514,6 +516,7 @@ struct Colony::State {
       text = text.substr(0, text.find_last_not_of(space) + 1);
       said = std::max<uint64_t>(1, fnv1a(text.data(), text.size()));
       job.votes.push_back({job.agent, job.spec, *ending.answer, ending.by, ending.prompt_tokens, ending.completion_tokens});
+      if (options.metrics != nullptr) options.metrics->get(metric::kQuorumVotes).add(1);
     }
     const swarm::AgentId agent = job.agent;
     job.spec.reset();

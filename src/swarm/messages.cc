@@ -47,6 +47,18 @@ template <typename Io, typename M>
 void announce(Io& io, M& m) {
   io(m.task), io(m.asker), io(m.place), io(m.budget_tokens), io(m.round);
   io.finite(m.place);
+  const size_t count = io.count(m.asked, kAskedAgentsMax, sizeof(AgentId));
+  for (size_t i = 0; i < count; ++i) {
+    io(m.asked[i]);
+    io.require(i == 0 || m.asked[i - 1] < m.asked[i]);
+  }
+}
+template <typename Io, typename M>
+void dance(Io& io, M& m) {
+  io(m.kind), io(m.agent), io(m.host), io(m.origin), io(m.time), io(m.hops), io(m.place), io(m.value), io(m.mean), io(m.lower), io(m.n);
+  io.require(m.kind <= DanceKind::kReady && m.hops <= 64 && m.mean >= 0 && m.mean <= 1 && m.lower >= 0 && m.lower <= 1 && m.n >= 0);
+  io.finite(m.place);
+  io.finite(std::array{m.value, m.n});
 }
 template <typename Io, typename M>
 void bid(Io& io, M& m) {
@@ -129,6 +141,7 @@ struct Fields {
     if constexpr (std::is_same_v<T, Outcome>) outcome(io, m);
     if constexpr (std::is_same_v<T, Digest>) digest(io, m);
     if constexpr (std::is_same_v<T, Delta>) delta(io, m);
+    if constexpr (std::is_same_v<T, Dance>) dance(io, m);
   }
 };
 

@@ -36,6 +36,7 @@ struct Announce {
   Place place{};
   uint64_t budget_tokens = 0;
   uint32_t round = 0;  // 0, then 1, … when nobody answered or a node died
+  std::vector<AgentId> asked = {};  // ascending; empty: everybody
 };
 struct Bid {
   TaskId task = 0;
@@ -108,7 +109,25 @@ struct Delta {
   std::vector<PopulationRecord> populations;
   std::shared_ptr<const Landmarks> landmarks;  // null: you have it
 };
-using Message = std::variant<Announce, Bid, Assign, Outcome, Digest, Delta>;
+// A measured skill told around.
+enum class DanceKind : uint8_t {
+  kArrival,  // a new agent; told on
+  kSuccess,  // an asker was well served
+  kStop,     // an asker was not
+  kReady,    // the sender found it better than the default agent
+};
+struct Dance {
+  DanceKind kind = DanceKind::kArrival;
+  AgentId agent = 0;
+  NodeId host = 0, origin = 0;
+  uint64_t time = 0;  // task time at the origin
+  uint32_t hops = 0;  // still to go
+  Place place{};
+  float value = 0;    // index
+  float mean = 0, lower = 0, n = 0;
+};
+inline constexpr size_t kAskedAgentsMax = 256;
+using Message = std::variant<Announce, Bid, Assign, Outcome, Digest, Delta, Dance>;
 
 inline constexpr size_t kMessageBytesMax = 64 << 10;  // no message is longer
 

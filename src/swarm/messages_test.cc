@@ -27,8 +27,9 @@ std::vector<Message> one_of_each() {
   delta.trails = {trail};
   delta.populations = {population};
   delta.landmarks = std::make_shared<const Landmarks>(map);
-  return {Announce{1, 2, place, 100, 3}, Bid{1, 2, 3, .5, .4, .1, -.1, 12, 1, 3}, Assign{1, 2, 3, place, 4, 50}, Outcome{1, 3, place, .5, 40},
-          Digest{1, true, 64, 99, {{0, {1, 2}}, {4, {1, 0}}}}, delta};
+  return {Announce{1, 2, place, 100, 3, {4, 9}}, Bid{1, 2, 3, .5, .4, .1, -.1, 12, 1, 3}, Assign{1, 2, 3, place, 4, 50}, Outcome{1, 3, place, .5, 40},
+          Digest{1, true, 64, 99, {{0, {1, 2}}, {4, {1, 0}}}}, delta,
+          Dance{DanceKind::kSuccess, 7, 1, 2, 900, 3, place, .9F, .8F, .7F, 40}};
 }
 
 TEST(Messages, EachComesBackFromItsBytes) {

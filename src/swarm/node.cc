@@ -11,7 +11,10 @@ namespace {
 
 constexpr uint64_t kPopulationEvery = 100;  // tasks
 constexpr size_t kAskedMax = 8192, kBidsMax = 65'536, kUnhostedMax = 4096;
-constexpr uint16_t kStreamTie = 1, kStreamThreshold = 2, kStreamPeer = 5;
+constexpr uint16_t kStreamTie = 1, kStreamThreshold = 2, kStreamDance = 4, kStreamPeer = 5;
+constexpr size_t kScouts = 2;
+constexpr uint32_t kHopsMost = 12;
+constexpr uint64_t kSwitchPause = 500;  // tasks between two default agents
 constexpr uint64_t kGossipEvery = 50, kGossipUnsettled = 8;  // tasks heard
 constexpr uint64_t kGossipSteps = 256;                       // where nothing is heard
 constexpr size_t kPeersMax = 1024;
@@ -35,6 +38,12 @@ std::vector<Effect> Node::step(const Event& event, const Now& now) {
     at->second.name = born->name.substr(0, kNameMax);
     at->second.hosted = true;
     if (fresh || s.options.gossip) s.refresh(born->agent, at->second);
+    if (fresh && s.options.ask_most > 0 && s.options.dances) {
+      // An arrival: nothing is measured yet, so it is worth what it may be.
+      const Reading reading = at->second.trail.read(s.map.features({}), now.task_time);
+      const uint32_t hops = static_cast<uint32_t>(std::ceil(std::log2(static_cast<double>(s.peers.size() + 2)))) + 2;
+      s.tell_two(Dance{DanceKind::kArrival, born->agent, s.options.id, s.options.id, now.task_time, hops, {}, static_cast<float>(reading.mean + 2 * reading.deviation), 0, 0, 0}, born->agent);
+    }
   } else if (const auto* retired = std::get_if<AgentRetired>(&event)) {
     if (const auto at = s.members.find(retired->agent); at != s.members.end()) at->second.hosted = false;
     s.end_leases_of_agent(retired->agent);
@@ -92,7 +101,93 @@ void Node::State::ask(TaskId task, Asked& ask, const Now& now) {
   ask.recruits.clear();
   ask.working = 0;
   ask.until = options.bid_window > 0 ? now.step + (options.bid_window << std::min(ask.silences, kSilencesMax)) : 0;
-  effects.emplace_back(Send{std::nullopt, Announce{task, options.id, ask.place, ask.budget, ask.round}});
+  Announce announce{task, options.id, ask.place, ask.budget, ask.round};
+  // Few where enough are known; all of them the second time, and once in a while so that new ones are met.
+  if (options.ask_most == 0 || ask.round > 0 || floor.known() <= options.ask_most) {
+    effects.emplace_back(Send{std::nullopt, std::move(announce)});
+    return;
+  }
+  std::map<NodeId, std::vector<AgentId>> at;
+  for (const auto& partner : floor.candidates(slot_of(ask.place), now.task_time, std::min<size_t>(options.ask_most, kAskedAgentsMax - 1), kScouts, usual, options.seed, task)) {
+    at[partner.host].push_back(partner.agent);
+  }
+  // Everybody hears of the task, for the map; only who is asked answers.
+  announce.asked = {0};  // nobody
+  for (const auto& peer : peers) at.try_emplace(peer.first);
+  at.try_emplace(options.id);
+  for (auto& [host, agents] : at) {
+    Announce to_host = announce;
+    if (!agents.empty()) to_host.asked = std::move(agents);
+    effects.emplace_back(Send{host, std::move(to_host)});
+  }
+}
+
+int Node::State::slot_of(const Place& place) const {
+  const auto nearest = map.nearest(place);
+  return nearest ? static_cast<int>(*nearest) : -1;
+}
+
+// ---- dances ----
+
+void Node::State::tell_two(const Dance& dance, uint64_t item) {
+  if (peers.empty()) return;
+  RngStream rng(options.seed, item, options.id, kStreamDance);
+  for (int i = 0; i < 2; ++i) {
+    effects.emplace_back(Send{std::next(peers.begin(), static_cast<ptrdiff_t>(rng.below(peers.size())))->first, dance});
+  }
+}
+
+// After an outcome of a task that entered here: praise, warn, or ask for a new default agent.
+void Node::State::dance(const Bid& bid, const Place& place, double score, const Now& now) {
+  if (options.ask_most == 0 || !options.dances) return;
+  if (served.size() >= kPeersMax * 64 && !served.contains(bid.agent)) return;
+  Served& seen = served[bid.agent];
+  seen.n += 1;
+  seen.sum += score;
+  const double mean = seen.sum / seen.n, lower = lower_bound_of(mean, seen.n);
+  Dance dance{DanceKind::kSuccess, bid.agent, bid.node, options.id, now.task_time, 0, place, static_cast<float>(bid.index), static_cast<float>(mean), static_cast<float>(lower), static_cast<float>(seen.n)};
+  const auto old = served.find(usual);
+  const double reference = old != served.end() && old->second.n > 0 ? old->second.sum / old->second.n : 0.5;
+  if (score >= .5) {
+    const double strength = std::max(0.0, (bid.mean - reference) / std::max(1 - reference, .05)) * std::pow(.9, seen.dances);
+    RngStream rng(options.seed, now.task_time, static_cast<uint32_t>(bid.agent), kStreamDance);
+    if (seen.n >= 3 && rng.uniform() < std::min(1.0, 2 * strength)) {
+      ++seen.dances;
+      tell_two(dance, now.task_time);
+    }
+  } else if (seen.n >= 20 && mean + .1 < bid.mean) {
+    dance.kind = DanceKind::kStop;
+    tell_two(dance, now.task_time);
+  }
+  const bool better = usual == 0 || (bid.agent != usual && lower > reference);
+  if (seen.n >= 20 && better && !seen.ready && (usual == 0 || heard >= switched_at + kSwitchPause)) {
+    seen.ready = true;
+    dance.kind = DanceKind::kReady;
+    effects.emplace_back(Send{std::nullopt, dance});
+  }
+}
+
+void Node::State::received(const Dance& m, const Now& now) {
+  if (options.ask_most == 0 || !options.dances) return;
+  if (m.origin != options.id) hear_of(m.origin);
+  if (m.kind == DanceKind::kReady) {
+    if (m.agent == usual || (usual != 0 && heard < switched_at + kSwitchPause)) return;
+    if (!floor.ready(m.agent, m.origin, peers.size() + 1, now.task_time)) return;
+    usual = m.agent;
+    switched_at = heard;
+    floor.switched();
+    for (auto& [agent, seen] : served) seen.ready = false;
+    effects.emplace_back(Switched{m.agent});
+    return;
+  }
+  Dance on = m;
+  on.value = std::min(m.value, 1.5F);
+  if (audit.trust(m.host) < 1) return;
+  if (!floor.heard(on, slot_of(m.place), now.task_time)) return;
+  if (m.kind == DanceKind::kArrival && m.hops > 0) {
+    on.hops = std::min<uint32_t>(m.hops, kHopsMost) - 1;
+    tell_two(on, m.agent ^ m.hops);
+  }
 }
 
 void Node::State::received(const Announce& m, const Now& now) {
@@ -122,7 +217,7 @@ void Node::State::received(const Announce& m, const Now& now) {
     }
   }
   for (auto& [id, member] : members) {
-    if (!member.hosted) continue;
+    if (!member.hosted || (!m.asked.empty() && !std::binary_search(m.asked.begin(), m.asked.end(), id))) continue;
     const Reading r = member.trail.read(features, now.task_time);
     if (options.price) member.price = next_price(member.price, static_cast<double>(member.trail.under_way()), kLoadTarget);
     if (options.thresholds && id != always) {
@@ -338,6 +433,7 @@ void Node::State::received(const Bid& m, const Now&) {
     if (!judged) return;
     bid = *judged;
   }
+  if (options.ask_most > 0) floor.heard_bid(bid, slot_of(at->second.place));
   // Ascending agent; of several bids for one agent the first that came counts, unless it comes from a
   // host that is trusted less.
   auto& bids = at->second.bids;
@@ -451,7 +547,7 @@ void Node::State::end(TaskId task, Asked& ask, Ended ended) {
   effects.emplace_back(std::move(ended));
 }
 
-void Node::State::checked(const Checked& e, const Now&) {
+void Node::State::checked(const Checked& e, const Now& now) {
   const auto at = asked.find(e.task);
   if (at == asked.end() || !(e.score >= 0 && e.score <= 1)) return;
   Asked& ask = at->second;
@@ -463,6 +559,7 @@ void Node::State::checked(const Checked& e, const Now&) {
     audit.outcome(bid.node, e.agent, bid.mean + bid.recent, e.score, heard);
   }
   effects.emplace_back(Send{bid.node, Outcome{e.task, e.agent, ask.place, e.score, e.tokens}});
+  dance(bid, ask.place, e.score, now);
   if (e.final && !ask.finished) end(e.task, ask, Ended{e.task, e.agent, "answered", 0, 0, ask.quorum.votes()});
 }
 

@@ -105,7 +105,12 @@ struct Deposited {
   AgentId agent = 0;
   double predicted = 0, score = 0;
 };
-using Effect = std::variant<Send, Explain, Work, Deposited, Ended>;
+// More than half of the nodes found this agent better than the default one: now it is the default,
+// asked for every task.
+struct Switched {
+  AgentId agent = 0;
+};
+using Effect = std::variant<Send, Explain, Work, Deposited, Ended, Switched>;
 
 struct NodeOptions {
   NodeId id = 0;
@@ -115,6 +120,10 @@ struct NodeOptions {
   bool gossip = true;
   bool audit = true;        // askers check others' claims against outcomes
   bool thresholds = false;  // agents answer by response threshold; else all do
+  // Agents asked for a bid at most, two of them drawn; 0: all. Whom to ask then comes from earlier bids
+  // and, with dances, from what other nodes tell.
+  uint32_t ask_most = 0;
+  bool dances = true;
   bool price = false;       // bids pay for the load of their agent
   std::optional<QuorumOptions> quorum = std::nullopt;  // votes instead of one answer; unset: off
   bool quorum_by_spread = false;        // quick or thorough, by the spread of the bids' means

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "swarm/audit.h"
+#include "swarm/dance.h"
 #include "swarm/gossip.h"
 #include "swarm/landmark.h"
 #include "swarm/node.h"
@@ -119,6 +120,15 @@ struct Node::State {
   std::map<NodeId, std::pair<Stamp, uint64_t>> population_news;  // what came last, and when
   uint64_t gossiped = 0, gossiped_step = 0;
   Audit audit;
+  DanceFloor floor;
+  AgentId usual = 0;        // the default agent; 0: none yet
+  uint64_t switched_at = 0;
+  struct Served {           // by agents, as this asker saw it
+    double n = 0, sum = 0;
+    int dances = 0;
+    bool ready = false;     // said so
+  };
+  std::map<AgentId, Served> served;
   std::array<double, kFeatures> answers_last{};  // bids to the last call, by slot + 1
 
   std::vector<Effect> effects;
@@ -131,6 +141,10 @@ struct Node::State {
   void checked(const Checked& e, const Now& now);
   void voted(const Voted& e, const Now& now);
   void tick(const Now& now);
+  void dance(const Bid& bid, const Place& place, double score, const Now& now);
+  void tell_two(const Dance& dance, uint64_t item);
+  void received(const Dance& m, const Now& now);
+  int slot_of(const Place& place) const;
   void received(const Digest& m, const Now& now);
   void received(const Delta& m, const Now& now);
   void hear_of(NodeId node);
