@@ -21,6 +21,14 @@ constexpr uint32_t kRoundsMax = 16;   // announcements of one task, restarts inc
 
 enum class Stage : uint8_t { kWaiting, kEmbedding, kPlaced, kWorking };
 
+struct Vote {
+  swarm::AgentId agent = 0;
+  std::shared_ptr<const AgentSpec> spec;
+  std::string answer;
+  const char* by = "model";
+  uint64_t prompt_tokens = 0, completion_tokens = 0;
+};
+
 struct Job {
   int64_t index = 0;
   data::TaskLine task;
@@ -40,6 +48,13 @@ struct Job {
   // Of an earlier round.
   std::set<swarm::AgentId> excluded;
   std::string failure;
+  // Of a quorum: answers so far, and how it ended.
+  std::vector<Vote> votes;
+  std::optional<swarm::Ended> ended;
+
+  bool may_bid(swarm::AgentId who) const {
+    return !excluded.contains(who) && std::none_of(votes.begin(), votes.end(), [&](const Vote& v) { return v.agent == who; });
+  }
 };
 
 // One agent at its node.
@@ -81,6 +96,7 @@ struct Colony::State {
 
   std::vector<std::unique_ptr<swarm::Node>> nodes;  // null: dead
   std::vector<uint64_t> deposits_unsaved;           // by node
+  std::vector<uint32_t> starts;                     // by node: how often it was started
   std::map<swarm::AgentId, Hosted> hosted;
   std::vector<std::pair<std::string, std::string>> refused, problems_told;
 
@@ -103,7 +119,11 @@ struct Colony::State {
   // ---- nodes and messages ----
 
   swarm::NodeOptions node_options(swarm::NodeId id) const {
-    return {.id = id, .seed = options.seed, .explore = options.explore};
+    swarm::NodeOptions rules = options.rules;
+    rules.id = id;
+    rules.seed = options.seed;
+    if (id < starts.size()) rules.incarnation = starts[id];
+    return rules;
   }
 
   // The living node at or behind `id`.
@@ -135,11 +155,16 @@ struct Colony::State {
         }
       } else if (const auto* work = std::get_if<swarm::Work>(&effect)) {
         start_work(*work);
+      } else if (auto* ended = std::get_if<swarm::Ended>(&effect)) {
+        if (Job* job = find(ended->task); job != nullptr && !job->votes.empty()) job->ended = std::move(*ended);
       } else if (std::holds_alternative<swarm::Deposited>(effect)) {
         ++deposits_unsaved[id];
         if (options.metrics != nullptr) options.metrics->get(metric::kDeposits).add(1);
       }
     }
+  }
+  void introduce() {
+    for (swarm::NodeId id = 0; id < nodes.size(); ++id) tell_living(swarm::PeerJoined{id});
   }
   void tell_living(const swarm::Event& event) {
     for (swarm::NodeId id = 0; id < nodes.size(); ++id) tell(id, event);
@@ -151,9 +176,11 @@ struct Colony::State {
     while (!bus.empty()) {
       auto [to, message] = std::move(bus.front());
       bus.pop_front();
+      const bool gossip = std::holds_alternative<swarm::Digest>(message) || std::holds_alternative<swarm::Delta>(message);
+      if (gossip && options.metrics != nullptr) options.metrics->get(metric::kGossip).add(1);
       if (const auto* bid = std::get_if<swarm::Bid>(&message)) {
         const Job* job = find(bid->task);
-        if (job == nullptr || job->excluded.contains(bid->agent)) continue;
+        if (job == nullptr || !job->may_bid(bid->agent)) continue;
       }
       tell(to, swarm::Received{message});
     }
@@ -297,16 +324,23 @@ struct Colony::State {
       job.stage = Stage::kWorking;
       ++working;
       if (!job.started) job.started = clock.now();
-      job.asker = living_from(static_cast<uint64_t>(job.index));
+      const swarm::NodeId asker = living_from(static_cast<uint64_t>(job.index));
+      if (asker != job.asker) job.votes.clear();  // they were counted there
+      job.asker = asker;
       job.bids.clear();
       job.reason.clear();
       ++now.task_time;
       const swarm::TaskId id = job.id;
       const uint64_t tokens = options.budget ? options.budget->left() : Budget::kUnlimited;
-      tell(job.asker, swarm::TaskEntered{id, job.place, tokens});
+      tell(job.asker, swarm::TaskEntered{id, job.place, tokens, job.round});
       pump();
       tell(job.asker, swarm::BidsClosed{id});
       pump();
+      if (job.ended && !job.request && !job.spec) {  // nobody is left to ask: the votes decide
+        Ending ending(job.index, clock.now());
+        take_verdict(job, ending);
+        endings.push_back(std::move(ending));
+      }
     }
   }
 
@@ -425,14 +459,12 @@ struct Colony::State {
 
   // ---- the end of a step ----
 
-  void deposit(const Job& job, double score, uint64_t tokens) {
-    const auto at = hosted.find(job.agent);
-    if (at == hosted.end()) {  // retired meanwhile: its trail is gone
+  void deposit(const Job& job, swarm::AgentId agent, double score, uint64_t tokens, bool final) {
+    if (!hosted.contains(agent)) {  // retired meanwhile: its trail is gone
       tell_living(swarm::TaskWithdrawn{job.id});
       return;
     }
-    tell(at->second.host,
-         swarm::Received{swarm::Outcome{job.id, job.agent, job.place, score, tokens}});
+    tell(job.asker, swarm::Checked{job.id, agent, score, tokens, final});
     pump();
   }
 
@@ -479,9 +511,62 @@ struct Colony::State {
     return row;
   }
 
-  // One ending: a deposit, and a final row unless another agent shall try.
+  // The answer is a vote: true when more of them are to come. When they have decided, `ending` is
+  // what they decided, over all that was spent.
+  bool recruit(Job& job, Ending& ending) {
+    const bool failed = !ending.answer;
+    if (failed && (ending.agent_failed || job.votes.empty())) return false;
+    uint64_t said = 0;
+    if (!failed) {
+      std::string_view text = *ending.answer;
+      const auto space = " \t\r\n";
+      text.remove_prefix(std::min(text.find_first_not_of(space), text.size()));
+      text = text.substr(0, text.find_last_not_of(space) + 1);
+      said = std::max<uint64_t>(1, fnv1a(text.data(), text.size()));
+      job.votes.push_back({job.agent, job.spec, *ending.answer, ending.by, ending.prompt_tokens, ending.completion_tokens});
+      if (options.metrics != nullptr) options.metrics->get(metric::kQuorumVotes).add(1);
+    }
+    const swarm::AgentId agent = job.agent;
+    job.spec.reset();
+    job.agent = 0;
+    // What nobody is to blame for (budget, deadline) ends the voting.
+    tell(job.asker, swarm::Voted{job.id, agent, said, ending.prompt_tokens + ending.completion_tokens, failed});
+    pump();
+    if (!job.ended) {
+      CHECK(!failed, "a last vote ends the task");
+      return true;
+    }
+    take_verdict(job, ending);
+    return false;
+  }
+
+  void take_verdict(Job& job, Ending& ending) {
+    const auto winner = std::find_if(job.votes.begin(), job.votes.end(), [&](const Vote& v) { return v.agent == job.ended->agent; });
+    CHECK(winner != job.votes.end(), "the winner voted");
+    job.agent = winner->agent;
+    job.spec = winner->spec;
+    ending.answer = winner->answer;
+    ending.error.clear();
+    ending.agent_failed = false;
+    ending.by = winner->by;
+    ending.prompt_tokens = ending.completion_tokens = 0;
+    for (const Vote& vote : job.votes) {
+      ending.prompt_tokens += vote.prompt_tokens;
+      ending.completion_tokens += vote.completion_tokens;
+    }
+  }
+
+  // What was said, dissent included.
+  Json quorum_row(const Job& job) const {
+    Json answers = Json::array();
+    for (const Vote& vote : job.votes) answers.push_back({{"agent", vote.spec->name}, {"answer", vote.answer}});
+    return {{"votes", job.ended->votes}, {"p", job.ended->probability}, {"undecided", job.ended->reason == "undecided"}, {"answers", std::move(answers)}};
+  }
+
+  // One ending: a deposit, and a final row unless another agent shall try or vote.
   void conclude(Ending& ending, std::vector<FinalRow>& rows) {
     Job& job = jobs.at(ending.index);
+    if (options.rules.quorum && !job.ended && recruit(job, ending)) return;
     const uint64_t tokens = ending.prompt_tokens + ending.completion_tokens;
     std::optional<double> success;
     std::string error = ending.error;
@@ -494,19 +579,26 @@ struct Colony::State {
       }
     }
     const bool blame = !ending.answer && ending.agent_failed && job.check != nullptr;
-    if (success) {
-      deposit(job, *success, tokens);
-    } else if (blame) {
-      deposit(job, 0, tokens);
+    const bool another = !ending.answer && ending.agent_failed && (job.failure.empty() || !job.votes.empty());
+    for (const Vote& vote : job.votes) {
+      if (!success || !job.ended || vote.agent == job.agent) continue;
+      const auto score = job.check->score(job.task, vote.answer);
+      if (score) deposit(job, vote.agent, *score, vote.prompt_tokens + vote.completion_tokens, false);
     }
-    if (!ending.answer && ending.agent_failed && job.failure.empty()) {
-      job.failure = ending.error;
+    if (success) {
+      deposit(job, job.agent, *success, tokens, true);
+    } else if (blame) {
+      deposit(job, job.agent, 0, tokens, !another);
+    }
+    if (another) {
+      if (job.failure.empty()) job.failure = ending.error;
       job.excluded.insert(job.agent);
       restart(job);
       return;
     }
     if (!success && !blame) tell_living(swarm::TaskWithdrawn{job.id});
     rows.push_back(final_row(job, ending, success, std::move(error)));
+    if (job.ended) rows.back().line["quorum"] = quorum_row(job);
     ++progress.final;
     progress.failed += rows.back().failed;
     if (success) {
@@ -596,12 +688,14 @@ Result<std::unique_ptr<Colony>> Colony::create(
         std::make_unique<swarm::Node>(state.node_options(static_cast<swarm::NodeId>(id))));
   }
   state.deposits_unsaved.assign(state.nodes.size(), 0);
+  state.starts.assign(state.nodes.size(), 1);
   for (const auto& [id, bytes] : saved) {
     if (id >= state.nodes.size()) continue;  // of a run with more nodes
     if (const auto loaded = state.nodes[id]->load(bytes); !loaded) {
       log_warn("what node {} learned earlier is not used: {}", id, loaded.error().message);
     }
   }
+  state.introduce();
   state.problems_told = agents.problems();
   for (const auto& [path, reason] : state.problems_told) log_warn("agent {}: {}", path, reason);
   state.take_agents();
@@ -650,6 +744,7 @@ Status Colony::kill_node(swarm::NodeId node) {
   for (auto& [index, job] : state.jobs) {
     if (job.stage != Stage::kWorking) continue;
     const auto at = state.hosted.find(job.agent);
+    if (job.asker == node) job.votes.clear();
     if (job.asker == node || (at != state.hosted.end() && at->second.host == node)) {
       state.restart(job);
     }
@@ -661,10 +756,12 @@ Status Colony::revive_node(swarm::NodeId node, const std::string& saved) {
   State& state = *state_;
   if (node >= state.nodes.size()) return invalid("there is no node {}", node);
   if (state.nodes[node]) return invalid("node {} lives", node);
+  ++state.starts[node];
   auto fresh = std::make_unique<swarm::Node>(state.node_options(node));
   Status loaded;
   if (!saved.empty()) loaded = fresh->load(saved);
   state.nodes[node] = std::move(fresh);
+  state.introduce();
   for (auto& [id, entry] : state.hosted) {
     if (entry.home != node) continue;
     if (entry.host != node) state.tell(entry.host, swarm::AgentRetired{id});

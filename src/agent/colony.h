@@ -4,6 +4,8 @@
 //
 // A task whose agent fails (script error, prompt too long) is announced once more without that agent;
 // the failure counts as an outcome of 0 where the task is scored. Then it ends with an error line.
+// With a quorum an answer is a vote, and the asker recruits more until they decide; all votes of a
+// task spend the run's budget, and each scored one is a deposit.
 // One thread, step by step, so the same seed gives the same run: decisions depend on step counts,
 // and outcomes are deposited in task order at step boundaries.
 #pragma once
@@ -37,7 +39,7 @@ struct ColonyOptions {
   std::filesystem::path home;    // where mean and deviation of places are kept, by model hash
   bool raw = false;              // prompts as they are, without the template
   std::shared_ptr<const engine::AdapterInfo> adapter;  // of the engine's, for agents without one; null: none
-  bool explore = true;
+  swarm::NodeOptions rules;      // of every node; id and seed are set here. With rules.quorum tasks get votes
   // Where the model that an agent names is, to compare with the engine's; null: by name alone.
   std::function<Result<std::filesystem::path>(const std::string& model)> find_model;
   Metrics* metrics = nullptr;    // borrowed; null: none

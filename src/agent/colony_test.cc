@@ -413,6 +413,123 @@ TEST_F(ColonyTest, OneNodeIsEnough) {
   EXPECT_EQ(colony->progress().failed, 0);
 }
 
+TEST_F(ColonyTest, AnAgentTakesItsTrailAlongWhenItsNodeDies) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "reverse", kReverse);
+  put_agent(agents_, "model");
+  for (const bool gossip : {true, false}) {
+    options_.nodes = 4;
+    options_.rules.gossip = gossip;
+    MemoryLog log;
+    auto colony = make(log);
+    add_tasks(*colony, 240);
+    for (int step = 0; log.rows.size() < 160; ++step) {
+      ASSERT_LT(step, 5000);
+      ASSERT_TRUE(colony->step());
+    }
+    const auto home = static_cast<swarm::NodeId>(fnv1a("upper", 5) % 4);
+    ASSERT_TRUE(colony->kill_node(home));
+    finish(*colony);
+    EXPECT_EQ(log.rows.size(), 240U);
+    double most = 0;  // what a living node knows of the agent
+    for (swarm::NodeId id = 0; id < 4; ++id) {
+      if (id == home) continue;
+      for (const auto& trail : colony->node(id).trails()) {
+        if (trail.name == "upper") most = std::max(most, trail.n);
+      }
+    }
+    if (gossip && most > 0) {
+      EXPECT_GT(most, 8) << "adopted, with its trail";
+    }
+  }
+}
+
+TEST_F(ColonyTest, AQuorumAsksUntilTheVotesDecide) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "upper-too", kUpper);
+  put_agent(agents_, "upper-three", kUpper);
+  put_agent(agents_, "wrong", "function before(task) return {answer = '?'} end");
+  put_agent(agents_, "broken", kBroken);
+  Metrics metrics;
+  options_.metrics = &metrics;
+  for (const int nodes : {1, 3}) {
+    options_.nodes = nodes;
+    options_.rules.quorum = swarm::QuorumOptions::quick();
+    Json lines[2];
+    for (Json& of_run : lines) {
+      MemoryLog log;
+      auto colony = make(log);
+      add_tasks(*colony, 60);
+      finish(*colony);
+      ASSERT_EQ(log.rows.size(), 60U);
+      int votes = 0, right = 0;
+      for (const auto& [index, row] : log.rows) {
+        EXPECT_FALSE(row.failed);
+        ASSERT_TRUE(row.line.contains("quorum")) << row.line;
+        const Json& quorum = row.line["quorum"];
+        EXPECT_GE(quorum["votes"].get<int>(), 2);
+        EXPECT_LE(quorum["votes"].get<int>(), 5);
+        EXPECT_EQ(quorum["answers"].size(), quorum["votes"].get<size_t>()) << "dissent is kept";
+        votes += quorum["votes"].get<int>();
+        right += index % 2 == 0 && index >= 20 && row.success == 1;
+      }
+      EXPECT_GT(right, 15) << "of 20: three of four agree";
+      double sum = 0;
+      for (int id = 0; id < nodes; ++id) {
+        for (const auto& trail : colony->node(static_cast<swarm::NodeId>(id)).trails()) {
+          if (trail.name != "broken") sum += trail.n;
+        }
+      }
+      EXPECT_EQ(sum, votes) << "each vote that was checked is a deposit";
+      of_run = without_ms(log.rows);
+    }
+    EXPECT_EQ(lines[0], lines[1]) << "the same seed, the same run";
+  }
+  EXPECT_GT(metrics.get(metric::kQuorumVotes).value(), 480);
+}
+
+TEST_F(ColonyTest, AQuorumThatTheBudgetEndsGivesWhatItHas) {
+  put_agent(agents_, "model");
+  put_agent(agents_, "model-too", "", "[sampling]\ntemperature = 1.5\n");
+  put_agent(agents_, "model-three", "", "[sampling]\ntemperature = 1.0\n");
+  options_.rules.quorum = swarm::QuorumOptions::quick();
+  for (const uint64_t tokens : {0U, 300U, 1500U}) {
+    options_.budget = std::make_shared<Budget>(tokens);
+    MemoryLog log;
+    auto colony = make(log);
+    add_tasks(*colony, 40);
+    finish(*colony);
+    ASSERT_EQ(log.rows.size(), 40U);
+    EXPECT_LE(options_.budget->spent(), tokens);
+    EXPECT_GT(colony->progress().failed, 10);
+  }
+}
+
+TEST_F(ColonyTest, KilledNodesLoseNoVotedTask) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "reverse", kReverse);
+  put_agent(agents_, "model");
+  options_.nodes = 3;
+  options_.rules.quorum = swarm::QuorumOptions::quick();
+  for (int at = 0; at < 12; ++at) {
+    MemoryLog log;
+    auto colony = make(log);
+    add_tasks(*colony, 20);
+    for (int step = 0; !colony->done(); ++step) {
+      ASSERT_LT(step, 5000);
+      if (step == at) {
+        ASSERT_TRUE(colony->kill_node(static_cast<swarm::NodeId>(at % 3)));
+      }
+      if (step == at + 5) {
+        ASSERT_TRUE(colony->revive_node(static_cast<swarm::NodeId>(at % 3), ""));
+      }
+      ASSERT_TRUE(colony->step());
+    }
+    ASSERT_EQ(log.rows.size(), 20U);
+    ASSERT_EQ(colony->progress().failed, 0);
+  }
+}
+
 TEST_F(ColonyTest, TrailsLastFromRunToRun) {
   put_agent(agents_, "upper", kUpper);
   put_agent(agents_, "reverse", kReverse);

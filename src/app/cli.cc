@@ -112,6 +112,8 @@ int run_cli(int argc, char** argv) {
     v.add_option("--agents", run.agents, "folder of agents (default: ./agents)");
     v.add_option("--only", run.only, "only these agents")->expected(1, 1000);
     v.add_option("--nodes", run.nodes, "swarm nodes in this process")->transform(whole(1, 64));
+    v.add_flag("--no-gossip{false}", run.gossip, "each node keeps what it learns to itself");
+    v.add_flag("--quorum", run.quorum, "several agents answer a task until their votes decide");
     v.add_option("--seed", run.seed, "the same seed gives the same run")->transform(whole(0));
     v.add_flag("--shuffle", run.shuffle, "tasks in an order drawn from the seed");
     v.add_flag("--raw", run.raw, "prompts as they are, without the chat template");

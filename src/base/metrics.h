@@ -29,6 +29,10 @@ inline constexpr char kAdapterLoads[] = "colony_adapter_loads_total";
 inline constexpr char kAdapterEvictions[] = "colony_adapter_evictions_total";
 inline constexpr char kTasksFinal[] = "colony_tasks_final_total";
 inline constexpr char kDeposits[] = "colony_deposits_total";
+inline constexpr char kGossip[] = "colony_gossip_messages_total";
+inline constexpr char kQuorumVotes[] = "colony_quorum_votes_total";
+inline constexpr char kDivisionTask[] = "colony_division_of_labour_task";
+inline constexpr char kDivisionIndividual[] = "colony_division_of_labour_individual";
 }  // namespace metric
 
 // A number that is added to or set. Threads: any.

@@ -156,8 +156,9 @@ bool LandmarkMap::learn(const Place& place) {
     for (size_t i = 0; i < kPlaceDim; ++i) logged.place[i] = static_cast<int16_t>(std::lround(std::clamp(place[i], -1.0F, 1.0F) * 32767.0F));
     log_.push_back(logged);
     const size_t n = log_.size();
-    if (n >= 32 && (n & (n - 1)) == 0) {
+    if (n >= 32 && (n & (n - 1)) == 0 && n > epoch_) {
       rebuild();
+      epoch_ = static_cast<uint32_t>(n);
       log_open_ = n < kMapLog;  // the caller fills from it once more; close_log() then lets it go
       return true;
     }
@@ -177,6 +178,71 @@ bool LandmarkMap::learn(const Place& place) {
 std::optional<size_t> LandmarkMap::last_logged() const {
   if (!log_open_ || log_.empty()) return std::nullopt;
   return log_.size() - 1;
+}
+
+Landmarks LandmarkMap::landmarks() const {
+  Landmarks out;
+  out.epoch = epoch_;
+  if (epoch_ == 0) return out;
+  out.mean = mean_;
+  out.centre = centre_;
+  for (size_t j = 0; j < kLandmarks; ++j) out.count[j] = static_cast<float>(count_[j]);
+  return out;
+}
+
+void LandmarkMap::adopt(const Landmarks& landmarks) {
+  epoch_ = landmarks.epoch;
+  mean_ = landmarks.mean;
+  centre_ = landmarks.centre;
+  for (size_t j = 0; j < kLandmarks; ++j) count_[j] = static_cast<double>(landmarks.count[j]);
+  learned_ = std::max<uint64_t>(learned_, epoch_);
+  if (epoch_ >= kMapLog) log_open_ = false;
+}
+
+std::array<std::array<double, kLandmarks>, kLandmarks> LandmarkMap::overlap(const LandmarkMap& to) const {
+  std::array<std::array<double, kLandmarks>, kLandmarks> out{};
+  for (size_t slot = 0; slot < kLandmarks; ++slot) {
+    if (!there(slot)) continue;
+    const Features f = to.features_of(centre_[slot]);
+    for (int i = 1; i < f.count; ++i) out[f.index[static_cast<size_t>(i)] - 1U][slot] = f.value[static_cast<size_t>(i)];
+  }
+  return out;
+}
+
+double LandmarkMap::served_by(const Landmarks& other) const {
+  double sum = 0, weight = 0;
+  for (size_t slot = 0; slot < kLandmarks; ++slot) {
+    if (!there(slot)) continue;
+    double best = -1;
+    for (size_t j = 0; j < kLandmarks; ++j) {
+      if (other.count[j] > 0) best = std::max(best, dot(centre_[slot], other.centre[j]));
+    }
+    sum += count_[slot] * best;
+    weight += count_[slot];
+  }
+  return weight > 0 ? sum / weight : 1;
+}
+
+uint64_t Landmarks::id() const {
+  if (epoch == 0) return 0;
+  uint64_t hash = fnv1a(reinterpret_cast<const char*>(&epoch), sizeof epoch);
+  hash = fnv1a(reinterpret_cast<const char*>(mean.data()), sizeof mean, hash);
+  hash = fnv1a(reinterpret_cast<const char*>(centre.data()), sizeof centre, hash);
+  return fnv1a(reinterpret_cast<const char*>(count.data()), sizeof count, hash);
+}
+
+bool Landmarks::valid() const {
+  if (epoch < 32 || epoch > kMapLog || (epoch & (epoch - 1)) != 0) return false;
+  const auto finite = [](const Place& p) { return std::all_of(p.begin(), p.end(), [](float x) { return std::abs(x) <= 1.001F; }); };
+  if (!finite(mean)) return false;
+  size_t landmarks = 0;
+  for (size_t j = 0; j < kLandmarks; ++j) {
+    if (!(count[j] >= 0 && count[j] <= 1e9F) || !finite(centre[j])) return false;
+    if (count[j] == 0) continue;
+    ++landmarks;
+    if (std::abs(dot(centre[j], centre[j]) - 1) > 1e-3) return false;
+  }
+  return landmarks > 0;
 }
 
 void LandmarkMap::rebuild() {

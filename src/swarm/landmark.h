@@ -8,12 +8,10 @@
 #include <optional>
 #include <vector>
 
-#include "swarm/node.h"
+#include "swarm/messages.h"
 
 namespace colony::swarm {
 
-inline constexpr int kLandmarks = 24;           // K
-inline constexpr int kFeatures = kLandmarks + 1;  // the intercept, then one a landmark slot
 inline constexpr size_t kMapLog = 1024;
 
 // φ of a place: sparse, ascending index; the intercept is always there with value 1.
@@ -29,6 +27,17 @@ struct Logged {
   std::array<int16_t, kPlaceDim> place{};  // times 32767
   AgentId agent = 0;                       // 0: no deposit (yet)
   float score = 0;
+};
+
+// A map as it stood at its rebuild: what nodes share, so that a slot means the same everywhere.
+struct Landmarks {
+  uint32_t epoch = 0;  // tasks in the log at the rebuild: 32, 64 … kMapLog; 0: no map
+  Place mean{};
+  std::array<Place, kLandmarks> centre{};
+  std::array<float, kLandmarks> count{};  // 0: no landmark in this slot
+  uint64_t id() const;                    // of all of it; 0 without a map
+  // Unit centres and ordinary numbers; anything else is not a map somebody made.
+  bool valid() const;
 };
 
 class LandmarkMap {
@@ -56,6 +65,16 @@ class LandmarkMap {
   const std::vector<Logged>& log() const { return log_; }
   static Place place_of(const Logged& logged);
 
+  Landmarks landmarks() const;
+  uint32_t epoch() const { return epoch_; }
+  // Another node's map in place of one's own, from now on. What was learned by slot is to be filled
+  // from log() or taken over by overlap(); a final map closes the log (close_full_log() lets it go).
+  void adopt(const Landmarks& landmarks);
+  // [row: slot of `to`, column: slot of this map] how much of a landmark here belongs to each there.
+  std::array<std::array<double, kLandmarks>, kLandmarks> overlap(const LandmarkMap& to) const;
+  // Mean cosine of the landmarks here with the nearest of `other`, by count: how well it would serve.
+  double served_by(const Landmarks& other) const;
+
   size_t count() const;
   bool there(size_t slot) const { return count_[slot] > 0; }
   const Place& centre(size_t slot) const { return centre_[slot]; }
@@ -71,6 +90,7 @@ class LandmarkMap {
   uint64_t seed_;
   NodeId node_;
   uint64_t learned_ = 0;
+  uint32_t epoch_ = 0;
   Place mean_{};
   std::array<Place, kLandmarks> centre_{};
   std::array<double, kLandmarks> count_{};  // 0: no landmark in this slot

@@ -11,7 +11,17 @@ namespace {
 
 constexpr uint64_t kPopulationEvery = 100;  // tasks
 constexpr size_t kAskedMax = 8192, kBidsMax = 65'536, kUnhostedMax = 4096;
-constexpr uint16_t kStreamTie = 1;
+constexpr uint16_t kStreamTie = 1, kStreamThreshold = 2, kStreamDance = 4, kStreamPeer = 5;
+constexpr size_t kScouts = 2;
+constexpr uint32_t kHopsMost = 12;
+constexpr uint64_t kSwitchPause = 500;  // tasks between two default agents
+constexpr uint64_t kGossipEvery = 50, kGossipUnsettled = 8;  // tasks heard
+constexpr uint64_t kGossipSteps = 256;                       // where nothing is heard
+constexpr size_t kPeersMax = 1024;
+constexpr uint64_t kNewsTasks = 1000;    // a population record lasts that long without a newer one
+constexpr double kServed = 0.35;         // a map that serves worse than that is not for our tasks
+constexpr double kLoadTarget = 4;        // tasks of one agent at once
+constexpr uint32_t kSilencesMax = 6;     // the window doubles that often
 
 }  // namespace
 
@@ -27,7 +37,13 @@ std::vector<Effect> Node::step(const Event& event, const Now& now) {
     auto [at, fresh] = s.members.try_emplace(born->agent);
     at->second.name = born->name.substr(0, kNameMax);
     at->second.hosted = true;
-    if (fresh) at->second.trail.refresh(s.population);
+    if (fresh || s.options.gossip) s.refresh(born->agent, at->second);
+    if (fresh && s.options.ask_most > 0 && s.options.dances) {
+      // An arrival: nothing is measured yet, so it is worth what it may be.
+      const Reading reading = at->second.trail.read(s.map.features({}), now.task_time);
+      const uint32_t hops = static_cast<uint32_t>(std::ceil(std::log2(static_cast<double>(s.peers.size() + 2)))) + 2;
+      s.tell_two(Dance{DanceKind::kArrival, born->agent, s.options.id, s.options.id, now.task_time, hops, {}, static_cast<float>(reading.mean + 2 * reading.deviation), 0, 0, 0}, born->agent);
+    }
   } else if (const auto* retired = std::get_if<AgentRetired>(&event)) {
     if (const auto at = s.members.find(retired->agent); at != s.members.end()) at->second.hosted = false;
     s.end_leases_of_agent(retired->agent);
@@ -39,19 +55,27 @@ std::vector<Effect> Node::step(const Event& event, const Now& now) {
       }
       s.members.erase(least);
     }
+  } else if (const auto* joined = std::get_if<PeerJoined>(&event)) {
+    s.hear_of(joined->node);
   } else if (const auto* entered = std::get_if<TaskEntered>(&event)) {
-    s.entered(*entered);
+    s.entered(*entered, now);
   } else if (const auto* closed = std::get_if<BidsClosed>(&event)) {
     s.close(*closed, now);
   } else if (const auto* withdrawn = std::get_if<TaskWithdrawn>(&event)) {
     s.withdrawn(*withdrawn);
+  } else if (const auto* checked = std::get_if<Checked>(&event)) {
+    s.checked(*checked, now);
+  } else if (const auto* voted = std::get_if<Voted>(&event)) {
+    s.voted(*voted, now);
+  } else if (std::holds_alternative<Tick>(event)) {
+    s.tick(now);
   } else if (const auto* got = std::get_if<Received>(&event)) {
     std::visit([&](const auto& message) { s.received(message, now); }, got->message);
   }
   return std::move(s.effects);
 }
 
-void Node::State::entered(const TaskEntered& e) {
+void Node::State::entered(const TaskEntered& e, const Now& now) {
   auto [at, fresh] = asked.try_emplace(e.task);
   Asked& ask = at->second;
   if (fresh) {
@@ -60,19 +84,117 @@ void Node::State::entered(const TaskEntered& e) {
       asked.erase(asked_order.front());
       asked_order.pop_front();
     }
+    if (options.quorum) ask.quorum = Quorum(*options.quorum);
+    ask.round = e.round;
   } else {
-    ++ask.round;
+    ask.round = std::max(ask.round + 1, e.round);
   }
   ask.place = e.place;
+  ask.budget = e.budget_tokens;
+  ask.finished = false;
+  this->ask(e.task, ask, now);
+}
+
+void Node::State::ask(TaskId task, Asked& ask, const Now& now) {
   ask.open = true;
   ask.bids.clear();
-  effects.emplace_back(Send{std::nullopt, Announce{e.task, options.id, e.place, e.budget_tokens, ask.round}});
+  ask.recruits.clear();
+  ask.working = 0;
+  ask.until = options.bid_window > 0 ? now.step + (options.bid_window << std::min(ask.silences, kSilencesMax)) : 0;
+  Announce announce{task, options.id, ask.place, ask.budget, ask.round};
+  // Few where enough are known; all of them the second time, and once in a while so that new ones are met.
+  if (options.ask_most == 0 || ask.round > 0 || floor.known() <= options.ask_most) {
+    effects.emplace_back(Send{std::nullopt, std::move(announce)});
+    return;
+  }
+  std::map<NodeId, std::vector<AgentId>> at;
+  for (const auto& partner : floor.candidates(slot_of(ask.place), now.task_time, std::min<size_t>(options.ask_most, kAskedAgentsMax - 1), kScouts, usual, options.seed, task)) {
+    at[partner.host].push_back(partner.agent);
+  }
+  // Everybody hears of the task, for the map; only who is asked answers.
+  announce.asked = {0};  // nobody
+  for (const auto& peer : peers) at.try_emplace(peer.first);
+  at.try_emplace(options.id);
+  for (auto& [host, agents] : at) {
+    Announce to_host = announce;
+    if (!agents.empty()) to_host.asked = std::move(agents);
+    effects.emplace_back(Send{host, std::move(to_host)});
+  }
+}
+
+int Node::State::slot_of(const Place& place) const {
+  const auto nearest = map.nearest(place);
+  return nearest ? static_cast<int>(*nearest) : -1;
+}
+
+// ---- dances ----
+
+void Node::State::tell_two(const Dance& dance, uint64_t item) {
+  if (peers.empty()) return;
+  RngStream rng(options.seed, item, options.id, kStreamDance);
+  for (int i = 0; i < 2; ++i) {
+    effects.emplace_back(Send{std::next(peers.begin(), static_cast<ptrdiff_t>(rng.below(peers.size())))->first, dance});
+  }
+}
+
+// After an outcome of a task that entered here: praise, warn, or ask for a new default agent.
+void Node::State::dance(const Bid& bid, const Place& place, double score, const Now& now) {
+  if (options.ask_most == 0 || !options.dances) return;
+  if (served.size() >= kPeersMax * 64 && !served.contains(bid.agent)) return;
+  Served& seen = served[bid.agent];
+  seen.n += 1;
+  seen.sum += score;
+  const double mean = seen.sum / seen.n, lower = lower_bound_of(mean, seen.n);
+  Dance dance{DanceKind::kSuccess, bid.agent, bid.node, options.id, now.task_time, 0, place, static_cast<float>(bid.index), static_cast<float>(mean), static_cast<float>(lower), static_cast<float>(seen.n)};
+  const auto old = served.find(usual);
+  const double reference = old != served.end() && old->second.n > 0 ? old->second.sum / old->second.n : 0.5;
+  if (score >= .5) {
+    const double strength = std::max(0.0, (bid.mean - reference) / std::max(1 - reference, .05)) * std::pow(.9, seen.dances);
+    RngStream rng(options.seed, now.task_time, static_cast<uint32_t>(bid.agent), kStreamDance);
+    if (seen.n >= 3 && rng.uniform() < std::min(1.0, 2 * strength)) {
+      ++seen.dances;
+      tell_two(dance, now.task_time);
+    }
+  } else if (seen.n >= 20 && mean + .1 < bid.mean) {
+    dance.kind = DanceKind::kStop;
+    tell_two(dance, now.task_time);
+  }
+  const bool better = usual == 0 || (bid.agent != usual && lower > reference);
+  if (seen.n >= 20 && better && !seen.ready && (usual == 0 || heard >= switched_at + kSwitchPause)) {
+    seen.ready = true;
+    dance.kind = DanceKind::kReady;
+    effects.emplace_back(Send{std::nullopt, dance});
+  }
+}
+
+void Node::State::received(const Dance& m, const Now& now) {
+  if (options.ask_most == 0 || !options.dances) return;
+  if (m.origin != options.id) hear_of(m.origin);
+  if (m.kind == DanceKind::kReady) {
+    if (m.agent == usual || (usual != 0 && heard < switched_at + kSwitchPause)) return;
+    if (!floor.ready(m.agent, m.origin, peers.size() + 1, now.task_time)) return;
+    usual = m.agent;
+    switched_at = heard;
+    floor.switched();
+    for (auto& [agent, seen] : served) seen.ready = false;
+    effects.emplace_back(Switched{m.agent});
+    return;
+  }
+  Dance on = m;
+  on.value = std::min(m.value, 1.5F);
+  if (audit.trust(m.host) < 1) return;
+  if (!floor.heard(on, slot_of(m.place), now.task_time)) return;
+  if (m.kind == DanceKind::kArrival && m.hops > 0) {
+    on.hops = std::min<uint32_t>(m.hops, kHopsMost) - 1;
+    tell_two(on, m.agent ^ m.hops);
+  }
 }
 
 void Node::State::received(const Announce& m, const Now& now) {
   for (const float x : m.place) {
     if (!std::isfinite(x)) return;
   }
+  hear_of(m.asker);
   end_lapsed_leases(now.step);
   for (auto at = leases.lower_bound({m.task, 0}); at != leases.end() && at->first.first == m.task;) {
     const auto next = std::next(at);
@@ -82,20 +204,49 @@ void Node::State::received(const Announce& m, const Now& now) {
   }
   const Features features = map.features(m.place);
   effects.reserve(members.size());
-  for (const auto& [id, member] : members) {
-    if (!member.hosted) continue;
+  const auto nearest = options.thresholds ? map.nearest(m.place) : std::nullopt;
+  const int slot = nearest ? static_cast<int>(*nearest) : -1;
+  // The best agent of this node on the whole always answers; others by threshold.
+  AgentId always = 0;
+  if (options.thresholds) {
+    double most = -1e9;
+    for (const auto& [id, member] : members) {
+      if (!member.hosted || member.trail.weights()[0] <= most) continue;
+      most = member.trail.weights()[0];
+      always = id;
+    }
+  }
+  for (auto& [id, member] : members) {
+    if (!member.hosted || (!m.asked.empty() && !std::binary_search(m.asked.begin(), m.asked.end(), id))) continue;
     const Reading r = member.trail.read(features, now.task_time);
+    if (options.price) member.price = next_price(member.price, static_cast<double>(member.trail.under_way()), kLoadTarget);
+    if (options.thresholds && id != always) {
+      double shared = 0;
+      for (int i = 0; i < features.count; ++i) shared += features.value[static_cast<size_t>(i)] * population.theta[features.index[static_cast<size_t>(i)]];
+      const double response = member.thresholds.response(slot, stimulus(m.round, answers_last[static_cast<size_t>(slot + 1)]), r.mean - shared);
+      if (RngStream(options.seed, m.task, static_cast<uint32_t>(id) ^ m.round, kStreamThreshold).uniform() >= response) continue;
+    }
     Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, member.trail.n(), static_cast<double>(member.trail.under_way()), m.round};
-    bid.index = r.mean + r.recent + (options.explore ? 2 * r.deviation : 0);
+    bid.index = r.mean + r.recent + (options.explore ? 2 * r.deviation : 0) - (options.price ? member.price : 0);
     effects.emplace_back(Send{m.asker, bid});
   }
-  if (announced.insert(m.task)) learn(m);
+  if (announced.insert(m.task)) {
+    learn(m);
+    const bool due = heard - gossiped >= (replica.settled() ? kGossipEvery : kGossipUnsettled);
+    if (options.gossip && due) gossip(now);
+  }
 }
 
 // After the bids: the map sees the task, one agent's posterior is made anew.
 void Node::State::learn(const Announce& m) {
   ++heard;
   if (map.learn(m.place)) {
+    const auto made = std::make_shared<const Landmarks>(map.landmarks());
+    landmarks_id = made->id();
+    if (options.gossip && !replica.offer(made) && replica.landmarks()->id() != landmarks_id) {
+      map.adopt(*replica.landmarks());
+      landmarks_id = replica.landmarks()->id();
+    }
     fill_from_log();
     map.close_full_log();
     if (map.log().empty()) std::vector<Extra>().swap(extras);
@@ -109,19 +260,112 @@ void Node::State::learn(const Announce& m) {
   for (size_t i = 0; i <= members.size(); ++i, ++next) {
     if (next == members.end()) next = members.begin();
     if (next->second.hosted) {
-      next->second.trail.refresh(population);
+      refresh(next->first, next->second);
       refreshed = next->first;
       return;
     }
   }
 }
 
-void Node::State::refresh_population() {
+// A trail's posterior anew, with what other nodes deposited on the same agent. Of that counts what may
+// be believed beside the own deposits: 8 + 4 n (5.4).
+void Node::State::refresh(AgentId id, Member& member) {
+  if (options.gossip) {
+    auto also = std::make_shared<Evidence>();
+    const auto add = [&](const Evidence& e) {
+      for (size_t i = 0; i < e.s.size(); ++i) also->s[i] += e.s[i];
+      for (size_t j = 0; j < kFeatures; ++j) also->b[j] += e.b[j];
+      also->n += e.n;
+    };
+    if (member.returned && member.returned_landmarks == landmarks_id) add(*member.returned);
+    const auto& trails = replica.trails();
+    for (auto at = trails.lower_bound({id, 0}); at != trails.end() && at->first.first == id; ++at) {
+      const TrailRecord& record = at->second;
+      if (record.writer == options.id || record.landmarks != landmarks_id) continue;
+      const auto forgotten = member.forgotten.find(record.writer);
+      if (forgotten == member.forgotten.end() || record.stamp > forgotten->second) add(evidence_of(record));
+    }
+    if (also->n > 0) {
+      const double most = 8 + 4 * member.trail.own().n, share = options.audit && also->n > most ? most / also->n : 1;
+      for (double& value : also->s) value *= share;
+      for (double& value : also->b) value *= share;
+      also->n *= share;
+      member.trail.set_also(std::move(also));
+    } else if (member.trail.also() != nullptr) {
+      member.trail.set_also(nullptr);
+    }
+  }
+  member.trail.refresh(population);
+}
+
+namespace {
+
+PopulationRecord record_of(const PopulationSums& sums, uint64_t landmarks) {
+  PopulationRecord r;
+  r.landmarks = landmarks;
+  for (size_t j = 0; j < kFeatures; ++j) {
+    r.sums[j] = sums.known[j];
+    r.sums[kFeatures + j] = sums.known_w[j];
+    r.sums[2 * kFeatures + j] = sums.w[j];
+  }
+  r.sums[3 * kFeatures] = sums.square_base;
+  r.sums[3 * kFeatures + 1] = sums.square_place;
+  r.sums[3 * kFeatures + 2] = sums.agents;
+  return r;
+}
+
+// Another node's sums, as far as they may be believed: no agent of it spreads wider than four times
+// what ours do, none is further from the rest than that.
+PopulationSums sums_of(const PopulationRecord& r, const Population& population, bool audit) {
+  PopulationSums sums;
+  sums.agents = r.sums[3 * kFeatures + 2];
+  sums.square_base = r.sums[3 * kFeatures];
+  sums.square_place = r.sums[3 * kFeatures + 1];
+  double base_most = 0, place_most = 0;
+  for (size_t j = 0; j < kFeatures; ++j) {
+    sums.known[j] = r.sums[j];
+    sums.known_w[j] = r.sums[kFeatures + j];
+    sums.w[j] = r.sums[2 * kFeatures + j];
+    if (!audit) continue;
+    const double theta = population.theta[j], far = 4 * std::sqrt(population.tau(j));
+    const auto near_to = [&](double sum, double weight) { return std::clamp(sum, weight * (theta - far), weight * (theta + far)); };
+    sums.known_w[j] = near_to(sums.known_w[j], sums.known[j]);
+    sums.w[j] = near_to(sums.w[j], sums.agents);
+    (j == 0 ? base_most : place_most) += sums.agents * 4 * population.tau(j) + theta * (2 * sums.w[j] - sums.agents * theta);
+  }
+  if (audit) {
+    sums.square_base = std::min(sums.square_base, base_most);
+    sums.square_place = std::min(sums.square_place, place_most);
+  }
+  return sums;
+}
+
+}  // namespace
+
+PopulationSums Node::State::write_population() {
   std::vector<const Trail*> trails;
   for (const auto& [id, member] : members) {
     if (member.hosted) trails.push_back(&member.trail);
   }
-  update_population(population, trails);
+  const PopulationSums sums = population_sums(population, trails);
+  if (options.gossip) replica.write(record_of(sums, landmarks_id));
+  return sums;
+}
+
+void Node::State::refresh_population() {
+  PopulationSums sums = write_population();
+  if (options.gossip) {
+    for (const auto& [writer, record] : replica.populations()) {
+      if (writer == options.id || record.landmarks != landmarks_id) continue;
+      auto& [stamp, since] = population_news[writer];
+      if (stamp != record.stamp) {
+        stamp = record.stamp;
+        since = heard;
+      }
+      if (heard - since <= kNewsTasks) sums.add(sums_of(record, population, options.audit));
+    }
+  }
+  update_population(population, sums);
 }
 
 // The landmarks are new ones: every trail is made from the log, under them.
@@ -131,15 +375,48 @@ void Node::State::fill_from_log() {
     if (logged.agent != 0) known.push_back({logged.agent, {map.features(LandmarkMap::place_of(logged)), static_cast<double>(logged.score)}});
   }
   for (const auto& extra : extras) known.push_back({extra.agent, {map.features(extra.place), static_cast<double>(extra.score)}});
-  for (auto& [id, member] : members) member.trail.restart(map);
+  for (auto& [id, member] : members) {
+    member.trail.restart(map);
+    member.trail.set_also(nullptr);
+    member.thresholds.reset();
+    member.unwritten = true;
+  }
   for (const auto& [id, deposit] : known) {
     if (const auto at = members.find(id); at != members.end()) at->second.trail.add(deposit.first, deposit.second);
   }
   for (int round = 0; round < 4; ++round) {
-    for (auto& [id, member] : members) member.trail.refresh(population);
+    for (auto& [id, member] : members) refresh(id, member);
     refresh_population();
   }
-  for (auto& [id, member] : members) member.trail.refresh(population);
+  for (auto& [id, member] : members) refresh(id, member);
+}
+
+// A map of other nodes in place of ours.
+void Node::State::use_landmarks(const std::shared_ptr<const Landmarks>& landmarks) {
+  const LandmarkMap before = map;
+  const uint64_t before_id = std::exchange(landmarks_id, landmarks->id());
+  map.adopt(*landmarks);
+  const auto overlap = before.overlap(map);
+  for (auto& [id, member] : members) {
+    if (member.returned && member.returned_landmarks == before_id && before.count() > 0) {
+      member.returned = std::make_shared<const Evidence>(remapped(*member.returned, overlap));
+      member.returned_landmarks = landmarks_id;
+    }
+  }
+  if (!map.log().empty()) {
+    fill_from_log();
+    map.close_full_log();
+    if (map.log().empty()) std::vector<Extra>().swap(extras);
+    logged_at.clear();
+    return;
+  }
+  for (auto& [id, member] : members) {
+    member.trail.remap(overlap, map);
+    member.thresholds.reset();
+    member.unwritten = true;
+    refresh(id, member);
+  }
+  refresh_population();
 }
 
 void Node::State::received(const Bid& m, const Now&) {
@@ -149,25 +426,55 @@ void Node::State::received(const Bid& m, const Now&) {
     if (!std::isfinite(value)) return;
   }
   if (m.agent == 0 || at->second.bids.size() >= kBidsMax) return;
-  // Ascending agent; of several bids for one agent the first that came counts.
+  hear_of(m.node);
+  Bid bid = m;
+  if (options.audit && m.node != options.id) {
+    const auto judged = audit.judged(m);
+    if (!judged) return;
+    bid = *judged;
+  }
+  if (options.ask_most > 0) floor.heard_bid(bid, slot_of(at->second.place));
+  // Ascending agent; of several bids for one agent the first that came counts, unless it comes from a
+  // host that is trusted less.
   auto& bids = at->second.bids;
-  const auto place = std::lower_bound(bids.begin(), bids.end(), m.agent, [](const Bid& bid, AgentId agent) { return bid.agent < agent; });
-  if (place == bids.end() || place->agent != m.agent) bids.insert(place, m);
+  const auto place = std::lower_bound(bids.begin(), bids.end(), m.agent, [](const Bid& one, AgentId agent) { return one.agent < agent; });
+  if (place == bids.end() || place->agent != m.agent) {
+    bids.insert(place, bid);
+  } else if (audit.trust(bid.node) > audit.trust(place->node)) {
+    *place = bid;
+  }
 }
 
-void Node::State::close(const BidsClosed& e, const Now&) {
+void Node::State::close(const BidsClosed& e, const Now& now) {
   const auto at = asked.find(e.task);
-  if (at == asked.end() || !at->second.open) return;
-  Asked& ask = at->second;
+  if (at != asked.end() && at->second.open) choose(e.task, at->second, now);
+}
+
+void Node::State::choose(TaskId task, Asked& ask, const Now& now) {
   ask.open = false;
   auto& bids = ask.bids;
+  if (options.quorum) std::erase_if(bids, [&](const Bid& bid) { return ask.quorum.has(bid.agent); });
   Explain explain;
-  explain.task = e.task;
+  explain.task = task;
+  if (options.thresholds) {
+    const auto nearest = map.nearest(ask.place);
+    answers_last[nearest ? *nearest + 1 : 0] = static_cast<double>(bids.size());
+  }
   if (bids.empty()) {
+    if (options.quorum && ask.quorum.votes() > 0) {  // all have been asked
+      finish(task, ask, false);
+      return;
+    }
     explain.reason = "no_bid";
     effects.emplace_back(std::move(explain));
+    if (options.bid_window > 0) {  // wider, and louder
+      ++ask.silences;
+      ++ask.round;
+      this->ask(task, ask, now);
+    }
     return;
   }
+  ask.silences = 0;
   std::vector<const Bid*> best;
   double most_mean = bids[0].mean, most_reading = bids[0].mean + bids[0].recent;
   for (const Bid& bid : bids) {
@@ -176,7 +483,7 @@ void Node::State::close(const BidsClosed& e, const Now&) {
     most_mean = std::max(most_mean, bid.mean);
     most_reading = std::max(most_reading, bid.mean + bid.recent);
   }
-  RngStream rng(options.seed, e.task, ask.round, kStreamTie);
+  RngStream rng(options.seed, task, ask.round, kStreamTie);
   const Bid& winner = *best[best.size() > 1 ? rng.below(best.size()) : 0];
   explain.winner = winner.agent;
   explain.reason = bids.size() == 1                              ? "only_bid"
@@ -184,13 +491,186 @@ void Node::State::close(const BidsClosed& e, const Now&) {
                    : winner.mean >= most_mean                    ? "best_mean"
                    : winner.mean + winner.recent >= most_reading ? "recent"
                                                                  : "bonus";
-  const Assign assign{e.task, options.id, winner.agent, ask.place, ask.round};
-  const NodeId host = winner.node;
+  const Bid chosen = winner;
+  if (options.quorum) {
+    // Votes go on where they began, also over a new round.
+    if (options.quorum_by_spread && ask.quorum.votes() == 0) {
+      std::vector<double> means;
+      for (const Bid& bid : bids) means.push_back(bid.mean);
+      ask.quorum = Quorum(quorum_for(means));
+    }
+    for (const Bid& bid : bids) {
+      if (bid.agent != chosen.agent && !ask.assigned.contains(bid.agent)) ask.recruits.push_back(bid);
+    }
+    std::sort(ask.recruits.begin(), ask.recruits.end(), [](const Bid& a, const Bid& b) { return a.index != b.index ? a.index < b.index : a.agent > b.agent; });
+  }
   explain.bids = std::move(bids);
   bids.clear();
   effects.emplace_back(std::move(explain));
-  effects.emplace_back(Send{host, assign});
+  assign(task, ask, chosen, now);
 }
+
+void Node::State::assign(TaskId task, Asked& ask, const Bid& winner, const Now& now) {
+  const uint64_t tokens = options.attempt_tokens > 0 ? std::min(options.attempt_tokens, ask.budget) : ask.budget;
+  // What a driver without leases spends, it counts itself; else it is gone when it is given.
+  if (options.lease > 0) {
+    if (tokens == 0) {
+      finish(task, ask, false);
+      return;
+    }
+    ask.budget -= tokens;
+    ask.until = now.step + options.lease;
+  }
+  ask.working = winner.agent;
+  ask.assigned[winner.agent] = winner;
+  effects.emplace_back(Send{winner.node, Assign{task, options.id, winner.agent, ask.place, ask.round, tokens}});
+}
+
+// With the votes there are, or with nothing.
+void Node::State::finish(TaskId task, Asked& ask, bool more) {
+  const auto verdict = options.quorum ? ask.quorum.verdict(more) : std::nullopt;
+  if (verdict) {
+    end(task, ask, Ended{task, verdict->agent, verdict->undecided ? "undecided" : "quorum", verdict->answer, verdict->probability, verdict->votes});
+  } else {
+    end(task, ask, Ended{task, 0, "budget", 0, 0, ask.quorum.votes()});
+  }
+}
+
+void Node::State::end(TaskId task, Asked& ask, Ended ended) {
+  (void)task;
+  ask.finished = true;
+  ask.open = false;
+  ask.until = 0;
+  ask.working = 0;
+  ask.bids.clear();
+  ask.recruits.clear();
+  effects.emplace_back(std::move(ended));
+}
+
+void Node::State::checked(const Checked& e, const Now& now) {
+  const auto at = asked.find(e.task);
+  if (at == asked.end() || !(e.score >= 0 && e.score <= 1)) return;
+  Asked& ask = at->second;
+  const auto assigned = ask.assigned.find(e.agent);
+  if (assigned == ask.assigned.end()) return;
+  const Bid bid = assigned->second;
+  ask.assigned.erase(assigned);  // an outcome counts once
+  if (options.audit && bid.node != options.id) {
+    audit.outcome(bid.node, e.agent, bid.mean + bid.recent, e.score, heard);
+  }
+  effects.emplace_back(Send{bid.node, Outcome{e.task, e.agent, ask.place, e.score, e.tokens}});
+  dance(bid, ask.place, e.score, now);
+  if (e.final && !ask.finished) end(e.task, ask, Ended{e.task, e.agent, "answered", 0, 0, ask.quorum.votes()});
+}
+
+void Node::State::voted(const Voted& e, const Now& now) {
+  const auto at = asked.find(e.task);
+  if (at == asked.end() || at->second.finished || !options.quorum) return;
+  Asked& ask = at->second;
+  const auto bid = ask.assigned.find(e.agent);
+  if (e.answer != 0 && bid != ask.assigned.end()) {
+    ask.quorum.vote(e.agent, bid->second.mean + bid->second.recent, e.answer);
+  }
+  if (ask.working == e.agent) ask.working = 0;
+  const bool more = !e.last && !ask.recruits.empty() && (options.lease == 0 || ask.budget > 0);
+  if (e.last || ask.quorum.verdict(more)) {
+    finish(e.task, ask, more);
+  } else if (ask.working == 0 && !ask.recruits.empty()) {
+    const Bid next = ask.recruits.back();
+    ask.recruits.pop_back();
+    assign(e.task, ask, next, now);
+  }
+}
+
+void Node::State::tick(const Now& now) {
+  std::vector<TaskId> over;
+  for (const auto& [task, ask] : asked) {
+    if (!ask.finished && ask.until > 0 && now.step >= ask.until) over.push_back(task);
+  }
+  for (const TaskId task : over) {
+    Asked& ask = asked.at(task);
+    if (ask.open) {
+      choose(task, ask, now);
+    } else {  // the lease ended without an answer
+      ++ask.round;
+      if (ask.budget == 0 && options.lease > 0) {
+        finish(task, ask, false);
+      } else {
+        this->ask(task, ask, now);
+      }
+    }
+  }
+  if (options.gossip && now.step >= gossiped_step + kGossipSteps) gossip(now);
+}
+
+// ---- gossip ----
+
+void Node::State::hear_of(NodeId node) {
+  if (node == options.id || (peers.size() >= kPeersMax && !peers.contains(node))) return;
+  peers[node] = heard;
+}
+
+void Node::State::gossip(const Now& now) {
+  gossiped = heard;
+  gossiped_step = now.step;
+  if (peers.empty()) {  // new here: who is there?
+    effects.emplace_back(Send{std::nullopt, replica.digest(true)});
+    return;
+  }
+  RngStream rng(options.seed, heard + (now.step << 20), options.id, kStreamPeer);
+  const auto peer = std::next(peers.begin(), static_cast<ptrdiff_t>(rng.below(peers.size())));
+  write_records();
+  effects.emplace_back(Send{peer->first, replica.digest(true)});
+}
+
+// What was deposited since becomes records.
+void Node::State::write_records() {
+  for (auto& [id, member] : members) {
+    if (!member.unwritten) continue;
+    member.unwritten = false;
+    Evidence e = member.trail.own();
+    if (member.returned && member.returned_landmarks == landmarks_id) {
+      for (size_t i = 0; i < e.s.size(); ++i) e.s[i] += member.returned->s[i];
+      for (size_t j = 0; j < kFeatures; ++j) e.b[j] += member.returned->b[j];
+      e.n += member.returned->n;
+    }
+    replica.write(trail_record(id, landmarks_id, e));
+  }
+  if (!replica.populations().contains(options.id)) write_population();
+}
+
+void Node::State::received(const Digest& m, const Now&) {
+  if (!options.gossip || m.from == options.id) return;
+  hear_of(m.from);
+  replica.hear(m);
+  write_records();
+  Delta delta = replica.delta_for(m);
+  const bool empty = delta.ranges.empty() && !delta.landmarks;
+  if (m.wants_reply || !empty) effects.emplace_back(Send{m.from, std::move(delta)});
+  if (m.wants_reply) effects.emplace_back(Send{m.from, replica.digest(false)});
+}
+
+void Node::State::received(const Delta& m, const Now&) {
+  if (!options.gossip || m.from == options.id) return;
+  hear_of(m.from);
+  replica.merge(m);
+  if (m.landmarks && m.landmarks->valid() && map.served_by(*m.landmarks) >= kServed && replica.offer(m.landmarks)) {
+    use_landmarks(replica.landmarks());
+  }
+  for (const TrailRecord& record : replica.take_returned()) {
+    const auto [at, fresh] = members.try_emplace(record.agent);
+    Member& member = at->second;
+    if (member.remembered || member.returned) continue;
+    member.returned = std::make_shared<const Evidence>(evidence_of(record));
+    member.returned_landmarks = record.landmarks;
+    member.unwritten = true;
+    refresh(record.agent, member);
+  }
+  for (const AgentId id : replica.take_changed()) {
+    if (const auto at = members.find(id); at != members.end() && at->second.hosted) refresh(id, at->second);
+  }
+}
+
 
 void Node::State::received(const Assign& m, const Now& now) {
   const auto at = members.find(m.agent);
@@ -198,19 +678,22 @@ void Node::State::received(const Assign& m, const Now& now) {
   for (const float x : m.place) {
     if (!std::isfinite(x)) return;
   }
+  if (!assignments.insert({m.task, m.agent, m.asker, m.round})) return;  // what is done is paid once
   end_leases_of(m.task);  // assigned once more: it counts once
   if (!outcomes.contains({m.task, m.agent})) {  // else it is late: there is nothing to wait for
     at->second.trail.begin(m.task, m.place, map.features(m.place));
     leases[{m.task, m.agent}] = Lease{m.asker, m.round, now.step};
     lease_order.emplace_back(now.step, std::pair(m.task, m.agent));
   }
-  effects.emplace_back(Work{m.task, m.asker, m.agent});
+  effects.emplace_back(Work{m.task, m.asker, m.agent, m.tokens});
 }
 
 void Node::State::withdrawn(const TaskWithdrawn& e) {
   if (const auto at = asked.find(e.task); at != asked.end()) {
     at->second.open = false;
+    at->second.until = 0;
     at->second.bids.clear();
+    at->second.recruits.clear();
   }
   end_leases_of(e.task);
 }
@@ -256,7 +739,21 @@ void Node::State::received(const Outcome& m, const Now& now) {
   const Features features = map.features(m.place);
   const auto nearest = map.nearest(m.place);
   const double predicted = member.trail.read(features, now.task_time).mean;
-  member.trail.deposit(features, map.similarity(m.place), nearest ? static_cast<int>(*nearest) : -1, m.score, now.task_time, population);
+  const int slot = nearest ? static_cast<int>(*nearest) : -1;
+  if (member.trail.deposit(features, map.similarity(m.place), slot, m.score, now.task_time, population)) {
+    // It changed: what was known of it is known of another.
+    member.returned = nullptr;
+    for (auto other = replica.trails().lower_bound({m.agent, 0}); other != replica.trails().end() && other->first.first == m.agent; ++other) {
+      member.forgotten[other->first.second] = other->second.stamp;
+    }
+  }
+  member.unwritten = true;
+  if (options.thresholds) {
+    member.thresholds.outcome(slot, m.score);
+    for (auto& [id, other] : members) {
+      if (id != m.agent && other.hosted) other.thresholds.idle(slot);
+    }
+  }
   if (const auto logged = logged_at.find(m.task); logged != logged_at.end() && logged->second < map.log().size()) {
     map.log()[logged->second].agent = m.agent;
     map.log()[logged->second].score = static_cast<float>(m.score);
@@ -280,6 +777,11 @@ std::vector<Node::TrailView> Node::trails() const {
     out.push_back(std::move(view));
   }
   return out;
+}
+
+std::string Node::replica() {
+  state_->write_records();
+  return state_->replica.bytes();
 }
 
 size_t Node::landmarks() const { return state_->map.count(); }

@@ -14,53 +14,16 @@
 #include <vector>
 
 #include "base/result.h"
+#include "swarm/messages.h"
+#include "swarm/quorum.h"
 
 namespace colony::swarm {
-
-inline constexpr int kPlaceDim = 64;  // D
-using Place = std::array<float, kPlaceDim>;
-using TaskId = uint64_t;
-using AgentId = uint64_t;  // fnv1a of "name\ngeneration hash": a new generation is a new trail
-using NodeId = uint32_t;
 
 // task_time: tasks announced so far in the colony. step: the colony's step count, for leases.
 struct Now {
   uint64_t task_time = 0;
   uint64_t step = 0;
 };
-
-// ---- messages between nodes (typed; carried by a Bus) ----
-struct Announce {
-  TaskId task = 0;
-  NodeId asker = 0;
-  Place place{};
-  uint64_t budget_tokens = 0;
-  uint32_t round = 0;  // 0, then 1, … when nobody answered or a node died
-};
-struct Bid {
-  TaskId task = 0;
-  NodeId node = 0;
-  AgentId agent = 0;
-  double index = 0, mean = 0, deviation = 0, recent = 0;  // index = mean + recent + 2·deviation
-  double n = 0;      // deposits so far
-  double load = 0;   // tasks this agent is working on
-  uint32_t round = 0;
-};
-struct Assign {
-  TaskId task = 0;
-  NodeId asker = 0;
-  AgentId agent = 0;
-  Place place{};
-  uint32_t round = 0;
-};
-struct Outcome {  // checked result, from the asker to the host of the agent: the only deposit
-  TaskId task = 0;
-  AgentId agent = 0;
-  Place place{};
-  double score = 0;  // [0, 1]
-  uint64_t tokens = 0;
-};
-using Message = std::variant<Announce, Bid, Assign, Outcome>;
 
 // ---- what happens to a node ----
 struct AgentBorn {
@@ -70,10 +33,15 @@ struct AgentBorn {
 struct AgentRetired {
   AgentId agent = 0;
 };
+// The carrier sees another node. Nodes that speak are known without.
+struct PeerJoined {
+  NodeId node = 0;
+};
 struct TaskEntered {  // a task begins here: this node asks
   TaskId task = 0;
   Place place{};
-  uint64_t budget_tokens = 0;
+  uint64_t budget_tokens = 0;  // of all attempts and votes together
+  uint32_t round = 0;          // higher than any before, also of askers that died since
 };
 struct TaskWithdrawn {  // answered without an outcome (not scored, failed, cancelled)
   TaskId task = 0;
@@ -81,10 +49,29 @@ struct TaskWithdrawn {  // answered without an outcome (not scored, failed, canc
 struct BidsClosed {  // all answers are in, or the window ended: choose
   TaskId task = 0;
 };
+// An agent's answer to a task of this asker was checked. The first final one ends the task; one that
+// is not final (the agent failed, another shall try) is a deposit only.
+struct Checked {
+  TaskId task = 0;
+  AgentId agent = 0;
+  double score = 0;  // [0, 1]
+  uint64_t tokens = 0;
+  bool final = true;
+};
+// An agent's answer to a task of this asker, as a vote: `answer` is the same for the same answer.
+struct Voted {
+  TaskId task = 0;
+  AgentId agent = 0;
+  uint64_t answer = 0;  // 0: it gave none
+  uint64_t tokens = 0;
+  bool last = false;    // there is nothing left to pay another with
+};
+// Time passes (Now::step): windows and leases end, gossip goes on where nothing else happens.
+struct Tick {};
 struct Received {
   Message message;
 };
-using Event = std::variant<AgentBorn, AgentRetired, TaskEntered, TaskWithdrawn, BidsClosed, Received>;
+using Event = std::variant<AgentBorn, AgentRetired, PeerJoined, TaskEntered, TaskWithdrawn, BidsClosed, Checked, Voted, Tick, Received>;
 
 // ---- what a node wants done ----
 struct Send {
@@ -102,18 +89,48 @@ struct Work {  // this node's agent shall do the task now
   TaskId task = 0;
   NodeId asker = 0;
   AgentId agent = 0;
+  uint64_t tokens = 0;  // to spend at most
+};
+// A task of this asker has come to its end, once.
+struct Ended {
+  TaskId task = 0;
+  AgentId agent = 0;   // whose answer it is; 0: nobody's
+  std::string reason;  // answered, quorum, undecided, budget
+  uint64_t answer = 0;                // of a quorum
+  double probability = 0;             // P(answer) by the votes
+  int votes = 0;
 };
 struct Deposited {
   TaskId task = 0;
   AgentId agent = 0;
   double predicted = 0, score = 0;
 };
-using Effect = std::variant<Send, Explain, Work, Deposited>;
+// More than half of the nodes found this agent better than the default one: now it is the default,
+// asked for every task.
+struct Switched {
+  AgentId agent = 0;
+};
+using Effect = std::variant<Send, Explain, Work, Deposited, Ended, Switched>;
 
 struct NodeOptions {
   NodeId id = 0;
   uint64_t seed = 0;
   bool explore = true;  // false: the index is mean + recent (for --ablate)
+  // One map, population weights and trails of agents that moved, by gossip.
+  bool gossip = true;
+  bool audit = true;        // askers check others' claims against outcomes
+  bool thresholds = false;  // agents answer by response threshold; else all do
+  // Agents asked for a bid at most, two of them drawn; 0: all. Whom to ask then comes from earlier bids
+  // and, with dances, from what other nodes tell.
+  uint32_t ask_most = 0;
+  bool dances = true;
+  bool price = false;       // bids pay for the load of their agent
+  std::optional<QuorumOptions> quorum = std::nullopt;  // votes instead of one answer; unset: off
+  bool quorum_by_spread = false;        // quick or thorough, by the spread of the bids' means
+  // In units of Now::step; 0: the driver says BidsClosed, and asks anew itself.
+  uint64_t bid_window = 0, lease = 0;
+  uint32_t incarnation = 1;  // larger at each start of the same node, where the driver can count them
+  uint64_t attempt_tokens = 0;  // to one agent at most; 0: all that is left
 };
 
 class Node {
@@ -139,6 +156,8 @@ class Node {
   };
   std::vector<TrailView> trails() const;   // ascending agent id
   size_t landmarks() const;
+  // What gossip brought together, as bytes: equal for equal replicas.
+  std::string replica();
   // The landmark nearest to a place, below landmarks(), numbered as in at_landmark; nullopt before
   // the first rebuild.
   std::optional<size_t> landmark_of(const Place& place) const;

@@ -1,76 +1,18 @@
-// A node as bytes: "COLN", version, fields in order, SHA-256 of all before.
-#include <bit>
+// A node as bytes: "COLN", version, fields in order, SHA-256 of all before. Version 2 (before gossip) is
+// read too: what it lacks begins anew.
 #include <cmath>
 #include <cstring>
 
 #include "base/sha256.h"
+#include "swarm/bytes.h"
 #include "swarm/node_state.h"
 
 namespace colony::swarm {
 namespace {
 
 constexpr char kMagic[4] = {'C', 'O', 'L', 'N'};
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3, kVersionOldest = 2;
 constexpr size_t kDigest = 32, kMembersMax = 1 << 20;
-constexpr double kMost = 1e15;  // no honest number is larger; beyond, arithmetic would overflow
-static_assert(std::endian::native == std::endian::little);
-
-class Writer {
- public:
-  template <typename T>
-  void put(const T& value) {
-    static_assert(std::is_trivially_copyable_v<T>);
-    bytes_.append(reinterpret_cast<const char*>(&value), sizeof(T));
-  }
-  void put_text(const std::string& text) {
-    put(static_cast<uint32_t>(text.size()));
-    bytes_ += text;
-  }
-  std::string& bytes() { return bytes_; }
-
- private:
-  std::string bytes_;
-};
-
-// Reads in the same order; once something is wrong it stays wrong.
-class Reader {
- public:
-  explicit Reader(std::string_view bytes) : left_(bytes) {}
-  template <typename T>
-  void get(T& value) {
-    if (left_.size() < sizeof(T)) good_ = false;
-    if (!good_) return;
-    std::memcpy(&value, left_.data(), sizeof(T));
-    left_.remove_prefix(sizeof(T));
-  }
-  void get_text(std::string& text) {
-    uint32_t size = 0;
-    get(size);
-    if (size > kNameMax || size > left_.size()) good_ = false;
-    if (!good_) return;
-    text.assign(left_.substr(0, size));
-    left_.remove_prefix(size);
-  }
-  // A count of things of at least `least` bytes each.
-  size_t get_count(size_t most, size_t least) {
-    uint32_t count = 0;
-    get(count);
-    if (count > most || count * least > left_.size()) good_ = false;
-    return good_ ? count : 0;
-  }
-  // Numbers, and none beyond kMost.
-  template <typename List>
-  void finite(const List& list) {
-    for (const auto value : list) good_ = good_ && std::abs(value) <= kMost;  // false for NaN
-  }
-  void require(bool what) { good_ = good_ && what; }
-  bool good() const { return good_; }
-  bool at_end() const { return left_.empty(); }
-
- private:
-  std::string_view left_;
-  bool good_ = true;
-};
 
 std::string digest_of(std::string_view bytes) {
   Sha256 hash;
@@ -81,8 +23,9 @@ std::string digest_of(std::string_view bytes) {
 }  // namespace
 
 struct NodeBytes {
-  static void write(Writer& w, const LandmarkMap& m) {
+  static void write(ByteWriter& w, const LandmarkMap& m) {
     w.put(m.learned_);
+    w.put(m.epoch_);
     w.put(m.mean_);
     w.put(m.centre_);
     w.put(m.count_);
@@ -94,8 +37,9 @@ struct NodeBytes {
       w.put(logged.score);
     }
   }
-  static void read(Reader& r, LandmarkMap& m) {
+  static void read(ByteReader& r, LandmarkMap& m, uint32_t version) {
     r.get(m.learned_);
+    if (version > 2) r.get(m.epoch_);
     r.get(m.mean_);
     r.get(m.centre_);
     r.get(m.count_);
@@ -107,8 +51,14 @@ struct NodeBytes {
     r.get(open);
     m.log_open_ = open != 0;
     const size_t count = r.get_count(kMapLog, sizeof(Logged::place) + sizeof(AgentId) + sizeof(float));
-    // The log holds every task heard, until it is full; then nothing.
-    r.require(open <= 1 && (m.log_open_ ? count < kMapLog && m.learned_ == count : count == 0 && m.learned_ >= kMapLog));
+    // The log holds every task heard, until it is full or a final map came; then nothing.
+    r.require(open <= 1 && (m.log_open_ ? count < kMapLog && m.learned_ >= count : count == 0 && m.learned_ >= kMapLog));
+    if (version == 2) {
+      m.epoch_ = m.log_open_ ? 0 : static_cast<uint32_t>(kMapLog);
+      for (uint32_t n = 32; m.log_open_ && n <= count; n *= 2) m.epoch_ = n;
+    }
+    r.require(m.epoch_ == 0 || (m.epoch_ >= 32 && m.epoch_ <= kMapLog && std::has_single_bit(m.epoch_)));
+    r.require((m.epoch_ == kMapLog) == !m.log_open_ && (m.epoch_ > 0) == (m.count() > 0) && m.learned_ >= m.epoch_);
     if (!r.good()) return;
     m.log_.resize(count);
     for (auto& logged : m.log_) {
@@ -118,7 +68,26 @@ struct NodeBytes {
       r.require(logged.score >= 0 && logged.score <= 1);
     }
   }
-  static void write(Writer& w, const Trail& t) {
+  static void write(ByteWriter& w, const Landmarks& l) {
+    w.put(l.epoch);
+    if (l.epoch == 0) return;
+    w.put(l.mean);
+    w.put(l.centre);
+    w.put(l.count);
+  }
+  static void read(ByteReader& r, Landmarks& l) {
+    r.get(l.epoch);
+    if (l.epoch == 0) return;
+    r.get(l.mean);
+    r.get(l.centre);
+    r.get(l.count);
+  }
+  static void write(ByteWriter& w, const Thresholds& t) { w.put(t.theta_); }
+  static void read(ByteReader& r, Thresholds& t) {
+    r.get(t.theta_);
+    for (const float theta : t.theta_) r.require(theta >= 0 && theta <= 1);
+  }
+  static void write(ByteWriter& w, const Trail& t) {
     for (size_t i = 0; i < kFeatures; ++i) {
       for (size_t j = 0; j <= i; ++j) w.put(t.s_[i * kFeatures + j]);
     }
@@ -131,7 +100,7 @@ struct NodeBytes {
       for (const double value : {d.down, d.up, d.fast_mean, d.fast_n}) w.put(value);
     }
   }
-  static void read(Reader& r, Trail& t) {
+  static void read(ByteReader& r, Trail& t) {
     for (size_t i = 0; i < kFeatures; ++i) {
       for (size_t j = 0; j <= i; ++j) {
         r.get(t.s_[i * kFeatures + j]);
@@ -159,7 +128,7 @@ struct NodeBytes {
 
 std::string Node::save() const {
   const State& s = *state_;
-  Writer w;
+  ByteWriter w;
   w.put(kMagic);
   w.put(kVersion);
   NodeBytes::write(w, s.map);
@@ -168,11 +137,24 @@ std::string Node::save() const {
   w.put(s.population.tau_place);
   w.put(s.heard);
   w.put(s.refreshed);
+  w.put(s.replica.remembered().incarnation);
+  w.put(s.replica.remembered().version);
+  NodeBytes::write(w, s.replica.landmarks() ? *s.replica.landmarks() : Landmarks());
   w.put(static_cast<uint32_t>(s.members.size()));
   for (const auto& [id, member] : s.members) {
     w.put(id);
     w.put_text(member.name);
     NodeBytes::write(w, member.trail);
+    NodeBytes::write(w, member.thresholds);
+    w.put(member.price);
+    w.put(static_cast<uint8_t>(member.returned != nullptr));
+    if (member.returned) {
+      w.put(member.returned_landmarks);
+      const TrailRecord record = trail_record(id, 0, *member.returned);
+      w.put(record.s);
+      w.put(record.b);
+      w.put(record.n);
+    }
   }
   w.put(static_cast<uint32_t>(s.extras.size()));
   for (const auto& extra : s.extras) {
@@ -191,12 +173,14 @@ Status Node::load(std::string_view bytes) {
   }
   const std::string_view body = bytes.substr(0, bytes.size() - kHex);
   if (digest_of(body) != bytes.substr(body.size())) return corrupt("a saved node: its checksum does not match");
-  Reader r(body.substr(sizeof(kMagic)));
+  ByteReader r(body.substr(sizeof(kMagic)));
   uint32_t version = 0;
   r.get(version);
-  if (version != kVersion) return corrupt("a saved node: version {}, expected {}", version, kVersion);
+  if (version < kVersionOldest || version > kVersion) {
+    return corrupt("a saved node: version {}, expected {} to {}", version, kVersionOldest, kVersion);
+  }
   auto fresh = std::make_unique<State>(state_->options);
-  NodeBytes::read(r, fresh->map);
+  NodeBytes::read(r, fresh->map, version);
   r.get(fresh->population.theta);
   r.get(fresh->population.tau_base);
   r.get(fresh->population.tau_place);
@@ -205,13 +189,46 @@ Status Node::load(std::string_view bytes) {
   r.require(fresh->population.tau_place > 0 && fresh->population.tau_place < 1e6);
   r.get(fresh->heard);
   r.get(fresh->refreshed);
+  Stamp own;
+  if (version > 2) {
+    r.get(own.incarnation);
+    r.get(own.version);
+    r.require(own.incarnation < 1U << 31 && own.version < 1ULL << 48);
+    auto landmarks = std::make_shared<Landmarks>();
+    NodeBytes::read(r, *landmarks);
+    r.require(landmarks->epoch == 0 || (landmarks->valid() && landmarks->epoch == fresh->map.epoch()));
+    if (r.good() && landmarks->epoch > 0) fresh->replica.offer(std::move(landmarks));
+  }
+  // Saved without: the map as it is now stands for what it was.
+  if (!fresh->replica.landmarks() && fresh->map.epoch() > 0) fresh->replica.offer(std::make_shared<const Landmarks>(fresh->map.landmarks()));
+  if (fresh->replica.landmarks()) fresh->landmarks_id = fresh->replica.landmarks()->id();
   const size_t members = r.get_count(kMembersMax, sizeof(AgentId) + sizeof(uint32_t));
   for (size_t i = 0; i < members && r.good(); ++i) {
     AgentId id = 0;
     r.get(id);
     Member& member = fresh->members[id];
-    r.get_text(member.name);
+    r.get_text(member.name, kNameMax);
     NodeBytes::read(r, member.trail);
+    if (version > 2) {
+      NodeBytes::read(r, member.thresholds);
+      r.get(member.price);
+      r.require(member.price >= 0 && member.price <= 1);
+      uint8_t returned = 0;
+      r.get(returned);
+      r.require(returned <= 1);
+      if (returned == 1) {
+        TrailRecord record;
+        record.agent = id;
+        r.get(member.returned_landmarks);
+        r.get(record.s);
+        r.get(record.b);
+        r.get(record.n);
+        r.require(id == 0 || plausible(record));
+        member.returned = std::make_shared<const Evidence>(evidence_of(record));
+      }
+    }
+    member.remembered = true;
+    member.unwritten = true;
     if (!r.good()) break;
     member.trail.refresh(fresh->population);
     // What is no sum of squares gives weights and variances that are none.
@@ -232,12 +249,13 @@ Status Node::load(std::string_view bytes) {
     r.require(extra.score >= 0 && extra.score <= 1);
   }
   if (!r.good() || !r.at_end() || fresh->members.size() != members) return corrupt("a saved node: its fields are not what version {} has", version);
+  fresh->replica.begin(own);
   for (const auto& [id, member] : state_->members) {
     if (!member.hosted) continue;
     Member& kept = fresh->members[id];
     kept.name = member.name;
     kept.hosted = true;
-    if (kept.trail.n() == 0) kept.trail.refresh(fresh->population);
+    fresh->refresh(id, kept);
   }
   state_ = std::move(fresh);
   return {};

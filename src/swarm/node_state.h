@@ -4,11 +4,17 @@
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "swarm/audit.h"
+#include "swarm/dance.h"
+#include "swarm/gossip.h"
 #include "swarm/landmark.h"
 #include "swarm/node.h"
+#include "swarm/quorum.h"
+#include "swarm/specialisation.h"
 #include "swarm/trail.h"
 
 namespace colony::swarm {
@@ -39,6 +45,15 @@ struct Member {
   std::string name;
   bool hosted = false;
   Trail trail;
+  Thresholds thresholds;
+  double price = 0;
+  // Deposits of an earlier life of this node that came back by gossip, under the landmarks of that id.
+  std::shared_ptr<const Evidence> returned;
+  uint64_t returned_landmarks = 0;
+  bool remembered = false;  // came with load(): nothing returns
+  bool unwritten = false;   // its record in the replica is older than the trail
+  // After an alarm: what other writers had said up to here is not believed any more.
+  std::map<NodeId, Stamp> forgotten;
 };
 
 // A question of ours: the task entered here.
@@ -47,6 +62,14 @@ struct Asked {
   uint32_t round = 0;
   bool open = false;        // bids are taken
   std::vector<Bid> bids;
+  uint64_t until = 0;       // Now::step at which the window or the lease ends; 0: the driver says
+  uint64_t budget = 0;      // tokens not given to anybody yet
+  uint32_t silences = 0;    // rounds without a bid
+  AgentId working = 0;      // assigned, no answer yet
+  bool finished = false;
+  std::map<AgentId, Bid> assigned;  // of all rounds, as they bid
+  Quorum quorum;
+  std::vector<Bid> recruits;        // who may still be asked, best last
 };
 
 // An agent of ours was assigned a task and its outcome is not here. Ends with the outcome, the
@@ -70,7 +93,8 @@ inline constexpr size_t kExtrasMax = 4 * kMapLog;
 inline constexpr size_t kNameMax = 4096;  // bytes; longer ones are cut
 
 struct Node::State {
-  explicit State(const NodeOptions& o) : options(o), map(o.seed, o.id) {}
+  // With one map for all, all must begin it alike.
+  explicit State(const NodeOptions& o) : options(o), map(o.seed, o.gossip ? 0 : o.id), replica(o.id, o.incarnation) {}
 
   NodeOptions options;
   LandmarkMap map;
@@ -85,12 +109,51 @@ struct Node::State {
   std::map<std::pair<TaskId, AgentId>, Lease> leases;
   std::deque<std::pair<uint64_t, std::pair<TaskId, AgentId>>> lease_order;  // (step, key), as granted
   Recent<std::pair<TaskId, AgentId>> outcomes;
+  Recent<std::tuple<TaskId, AgentId, NodeId, uint32_t>> assignments;
   std::map<TaskId, size_t> logged_at;  // task -> place in the map's log
   std::vector<Extra> extras;           // empty when the map's log is closed
 
+  // Of the others.
+  Replica replica;
+  uint64_t landmarks_id = 0;             // of the map in use, as it was at its rebuild
+  std::map<NodeId, uint64_t> peers;      // heard of, and when (tasks)
+  std::map<NodeId, std::pair<Stamp, uint64_t>> population_news;  // what came last, and when
+  uint64_t gossiped = 0, gossiped_step = 0;
+  Audit audit;
+  DanceFloor floor;
+  AgentId usual = 0;        // the default agent; 0: none yet
+  uint64_t switched_at = 0;
+  struct Served {           // by agents, as this asker saw it
+    double n = 0, sum = 0;
+    int dances = 0;
+    bool ready = false;     // said so
+  };
+  std::map<AgentId, Served> served;
+  std::array<double, kFeatures> answers_last{};  // bids to the last call, by slot + 1
+
   std::vector<Effect> effects;
 
-  void entered(const TaskEntered& e);
+  void ask(TaskId task, Asked& ask, const Now& now);
+  void choose(TaskId task, Asked& ask, const Now& now);
+  void assign(TaskId task, Asked& ask, const Bid& winner, const Now& now);
+  void finish(TaskId task, Asked& ask, bool more);
+  void end(TaskId task, Asked& ask, Ended ended);
+  void checked(const Checked& e, const Now& now);
+  void voted(const Voted& e, const Now& now);
+  void tick(const Now& now);
+  void dance(const Bid& bid, const Place& place, double score, const Now& now);
+  void tell_two(const Dance& dance, uint64_t item);
+  void received(const Dance& m, const Now& now);
+  int slot_of(const Place& place) const;
+  void received(const Digest& m, const Now& now);
+  void received(const Delta& m, const Now& now);
+  void hear_of(NodeId node);
+  void gossip(const Now& now);
+  void write_records();
+  void refresh(AgentId id, Member& member);
+  void use_landmarks(const std::shared_ptr<const Landmarks>& landmarks);
+
+  void entered(const TaskEntered& e, const Now& now);
   void close(const BidsClosed& e, const Now& now);
   void withdrawn(const TaskWithdrawn& e);
   void received(const Announce& m, const Now& now);
@@ -103,6 +166,7 @@ struct Node::State {
   void end_leases_of(TaskId task);
   void end_leases_of_agent(AgentId agent);
   void end_lapsed_leases(uint64_t step);
+  PopulationSums write_population();
   void refresh_population();
 };
 

@@ -109,7 +109,7 @@ std::vector<Place> read_places() {
 }
 
 // The mean score of one order of all questions, agents spread over `nodes` nodes.
-double stream(const Replay& replay, uint64_t order_seed, NodeId count) {
+double stream(const Replay& replay, uint64_t order_seed, NodeId count, const NodeOptions& options) {
   const size_t tasks = replay.scores.size(), agents = replay.scores[0].size();
   std::vector<size_t> order(tasks);
   std::iota(order.begin(), order.end(), size_t{0});
@@ -118,7 +118,12 @@ double stream(const Replay& replay, uint64_t order_seed, NodeId count) {
     std::swap(order[i - 1], order[rng.below(i)]);
   }
   std::vector<Node> nodes;
-  for (NodeId id = 0; id < count; ++id) nodes.emplace_back(NodeOptions{id, order_seed, true});
+  for (NodeId id = 0; id < count; ++id) {
+    NodeOptions own = options;
+    own.id = id;
+    own.seed = order_seed;
+    nodes.emplace_back(own);
+  }
   Now now;
   for (AgentId a = 1; a <= agents; ++a) nodes[a % count].step(AgentBorn{a, "a"}, now);
   double sum = 0;
@@ -128,31 +133,39 @@ double stream(const Replay& replay, uint64_t order_seed, NodeId count) {
     const TaskId task = question + 1;
     now.task_time = t + 1;
     Node& asker = nodes[t % count];
-    const auto announced = asker.step(TaskEntered{task, place, 1}, now);
-    for (const auto& effect : announced) {
-      const auto& message = std::get<Send>(effect).message;
-      for (auto& node : nodes) {
-        for (const auto& bid : node.step(Received{message}, now)) asker.step(Received{std::get<Send>(bid).message}, now);
+    const auto deliver = [&](std::vector<Effect> effects) {
+      std::vector<std::pair<NodeId, Message>> bus;
+      AgentId chosen = 0;
+      const auto take = [&](std::vector<Effect>& some) {
+        for (auto& effect : some) {
+          if (const auto* work = std::get_if<Work>(&effect)) chosen = work->agent;
+          auto* send = std::get_if<Send>(&effect);
+          if (send == nullptr) continue;
+          if (send->to) bus.emplace_back(*send->to, std::move(send->message));
+          for (NodeId to = 0; !send->to && to < count; ++to) bus.emplace_back(to, send->message);
+        }
+      };
+      take(effects);
+      for (size_t i = 0; i < bus.size(); ++i) {
+        auto more = nodes[bus[i].first].step(Received{std::move(bus[i].second)}, now);
+        take(more);
       }
-    }
-    for (const auto& effect : asker.step(BidsClosed{task}, now)) {
-      const auto* send = std::get_if<Send>(&effect);
-      if (send == nullptr) continue;
-      const auto& assign = std::get<Assign>(send->message);
-      nodes[*send->to].step(Received{assign}, now);
-      const double score = replay.scores[question][assign.agent - 1];
-      sum += score;
-      nodes[*send->to].step(Received{Outcome{task, assign.agent, place, score, 1}}, now);
-    }
+      return chosen;
+    };
+    deliver(asker.step(TaskEntered{task, place, 1}, now));
+    const AgentId agent = deliver(asker.step(BidsClosed{task}, now));
+    const double score = replay.scores[question][agent - 1];
+    sum += score;
+    deliver(asker.step(Checked{task, agent, score, 1, true}, now));
   }
   return sum / static_cast<double>(tasks);
 }
 
-double mean_of_orders(const Replay& replay, const char* what, NodeId nodes) {
+double mean_of_orders(const Replay& replay, const char* what, NodeId nodes, const NodeOptions& options = {}) {
   double mean = 0;
   std::cout << "  " << what << ", " << nodes << " node(s):";
   for (uint64_t order = 51; order < 54; ++order) {
-    const double score = stream(replay, order, nodes);
+    const double score = stream(replay, order, nodes, options);
     std::cout << " " << score;
     mean += score / 3;
   }

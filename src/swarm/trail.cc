@@ -164,6 +164,7 @@ bool Trail::detect(const Features& features, const std::array<double, kLandmarks
   }
   detectors_.fill({});
   recent_n_ = recent_sum_ = 0;
+  also_.reset();
   (void)features;
   refresh(population);
   return true;
@@ -171,11 +172,16 @@ bool Trail::detect(const Features& features, const std::array<double, kLandmarks
 
 void Trail::refresh(const Population& population) {
   Square a = s_;
+  Weights b = b_;
+  if (also_) {
+    for (size_t i = 0; i < a.size(); ++i) a[i] += also_->s[i];
+    for (size_t j = 0; j < kQ; ++j) b[j] += also_->b[j];
+  }
   Weights right{};
   for (double& value : a) value /= kNoise;
   for (size_t j = 0; j < kQ; ++j) {
     a[j * kQ + j] += 1 / population.tau(j);
-    right[j] = b_[j] / kNoise + population.theta[j] / population.tau(j);
+    right[j] = b[j] / kNoise + population.theta[j] / population.tau(j);
   }
   invert(a, p_);
   for (size_t i = 0; i < kQ; ++i) {
@@ -214,27 +220,81 @@ void Trail::restart(const LandmarkMap& map) {
   for (auto& pending : pending_) pending.features = map.features(pending.place);
 }
 
-void update_population(Population& population, const std::vector<const Trail*>& trails) {
-  if (trails.empty()) return;
-  const auto agents = static_cast<double>(trails.size());
-  for (size_t j = 0; j < kQ; ++j) {
-    double sum = j == 0 ? 0.5 : 0, known = 1;
-    for (const Trail* trail : trails) {
-      const double rho = std::clamp(1 - trail->variance(j) / population.tau(j), 0.0, 1.0);
-      sum += rho * trail->weights()[j];
-      known += rho;
+Evidence remapped(const Evidence& evidence, const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap) {
+  const auto m = [&](size_t row, size_t column) {
+    if (row == 0 || column == 0) return row == column ? 1.0 : 0.0;
+    return overlap[row - 1][column - 1];
+  };
+  Square half{};  // M S
+  Evidence out;
+  out.n = evidence.n;
+  for (size_t i = 0; i < kQ; ++i) {
+    for (size_t k = 0; k < kQ; ++k) {
+      const double factor = m(i, k);
+      if (factor == 0) continue;
+      out.b[i] += factor * evidence.b[k];
+      for (size_t j = 0; j < kQ; ++j) half[i * kQ + j] += factor * evidence.s[k * kQ + j];
     }
-    population.theta[j] += 0.5 * (sum / known - population.theta[j]);
   }
-  double base = 2 * kTauPrior, place = 20 * kTauPrior;
+  for (size_t i = 0; i < kQ; ++i) {
+    for (size_t j = 0; j <= i; ++j) {
+      double sum = 0;
+      for (size_t k = 0; k < kQ; ++k) sum += half[i * kQ + k] * m(j, k);
+      out.s[i * kQ + j] = out.s[j * kQ + i] = sum;
+    }
+  }
+  return out;
+}
+
+void Trail::remap(const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap, const LandmarkMap& map) {
+  const Evidence moved = remapped(own(), overlap);
+  s_ = moved.s;
+  b_ = moved.b;
+  detectors_.fill({});
+  for (auto& pending : pending_) pending.features = map.features(pending.place);
+}
+
+void PopulationSums::add(const PopulationSums& other) {
+  for (size_t j = 0; j < kQ; ++j) {
+    known[j] += other.known[j];
+    known_w[j] += other.known_w[j];
+    w[j] += other.w[j];
+  }
+  square_base += other.square_base;
+  square_place += other.square_place;
+  agents += other.agents;
+}
+
+PopulationSums population_sums(const Population& population, const std::vector<const Trail*>& trails) {
+  PopulationSums sums;
+  sums.agents = static_cast<double>(trails.size());
   for (const Trail* trail : trails) {
     for (size_t j = 0; j < kQ; ++j) {
-      const double off = trail->weights()[j] - population.theta[j];
-      (j == 0 ? base : place) += off * off + trail->variance(j);
+      const double w = trail->weights()[j], variance = trail->variance(j);
+      const double rho = std::clamp(1 - variance / population.tau(j), 0.0, 1.0);
+      sums.known[j] += rho;
+      sums.known_w[j] += rho * w;
+      sums.w[j] += w;
+      (j == 0 ? sums.square_base : sums.square_place) += w * w + variance;
     }
   }
-  population.tau_base = std::max(kTauBaseFloor, base / (agents + 2));
-  population.tau_place = std::max(kTauPlaceFloor, place / (agents * kLandmarks + 20));
+  return sums;
+}
+
+void update_population(Population& population, const PopulationSums& sums) {
+  if (sums.agents <= 0) return;
+  for (size_t j = 0; j < kQ; ++j) {
+    const double mean = ((j == 0 ? 0.5 : 0) + sums.known_w[j]) / (sums.known[j] + 1);
+    population.theta[j] += 0.5 * (mean - population.theta[j]);
+  }
+  // Σ (w − θ)² + P = Σ (w² + P) − 2 θ Σ w + A θ².
+  double base = sums.square_base, place = sums.square_place;
+  for (size_t j = 0; j < kQ; ++j) {
+    const double theta = population.theta[j];
+    (j == 0 ? base : place) += theta * (sums.agents * theta - 2 * sums.w[j]);
+  }
+  population.tau_base = std::max(kTauBaseFloor, (std::max(base, 0.0) + 2 * kTauPrior) / (sums.agents + 2));
+  population.tau_place = std::max(kTauPlaceFloor, (std::max(place, 0.0) + 20 * kTauPrior) / (sums.agents * kLandmarks + 20));
 }
 
 }  // namespace colony::swarm

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,23 @@ struct Population {
   Weights theta{0.5};
   double tau_base = 0.02, tau_place = 0.02;
   double tau(size_t j) const { return j == 0 ? tau_base : tau_place; }
+};
+
+// What other nodes know of the same agent, in the same landmarks (swarm_algorithms 5.1).
+struct Evidence {
+  Square s{};
+  Weights b{};
+  double n = 0;
+};
+
+// What the trails of one node say about the population: sums, so that nodes add theirs up (1.7).
+struct PopulationSums {
+  Weights known{};     // Σ ρ
+  Weights known_w{};   // Σ ρ w
+  Weights w{};         // Σ w
+  double square_base = 0, square_place = 0;  // Σ w² + P over the intercept; over all places
+  double agents = 0;
+  void add(const PopulationSums& other);
 };
 
 struct Reading {
@@ -47,11 +65,19 @@ class Trail {
   void restart(const LandmarkMap& map);
   void add(const Features& features, double score);
 
-  double n() const { return n_; }
+  // Evidence of other writers, added on reading; null: none. An alarm drops it. To be followed by
+  // refresh().
+  void set_also(std::shared_ptr<const Evidence> also) { also_ = std::move(also); }
+  const Evidence* also() const { return also_.get(); }
+  Evidence own() const { return {s_, b_, n_}; }  // this writer's alone
+  // The landmarks are other ones, and no log is left: S, b by `overlap` [new slot][old slot].
+  void remap(const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap, const LandmarkMap& map);
+
+  double n() const { return n_ + (also_ ? also_->n : 0); }
   double mean(const Features& features) const;  // φ·w
   const Weights& weights() const { return w_; }
   double variance(size_t j) const { return p_[j * kFeatures + j]; }
-  double evidence(size_t j) const { return s_[j * kFeatures + j]; }
+  double evidence(size_t j) const { return s_[j * kFeatures + j] + (also_ ? also_->s[j * kFeatures + j] : 0); }
 
  private:
   friend struct NodeBytes;
@@ -76,9 +102,14 @@ class Trail {
   uint64_t recent_at_ = 0;
   std::array<Detector, kLandmarks> detectors_{};
   std::vector<Pending> pending_;
+  std::shared_ptr<const Evidence> also_;
 };
 
-// One step of empirical Bayes over the trails of a node (1.4).
-void update_population(Population& population, const std::vector<const Trail*>& trails);
+// S' = M S Mᵀ, b' = M b: evidence under other landmarks.
+Evidence remapped(const Evidence& evidence, const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap);
+
+PopulationSums population_sums(const Population& population, const std::vector<const Trail*>& trails);
+// One step of empirical Bayes over what the trails of all nodes sum up to (1.4).
+void update_population(Population& population, const PopulationSums& sums);
 
 }  // namespace colony::swarm

@@ -7,6 +7,7 @@
 #include "app/console.h"
 #include "base/byte_ledger.h"
 #include "base/stats.h"
+#include "swarm/specialisation.h"
 
 namespace colony::app {
 namespace {
@@ -132,6 +133,16 @@ Json make_summary(const RunTotals& totals, const std::vector<std::pair<int64_t, 
     learned = {{"best_agent_first_tenth", share(0)}, {"best_agent_last_tenth", share(results.size() - tenth)}};
   }
   out["learned"] = std::move(learned);
+  std::map<std::string, uint32_t> number;
+  std::vector<std::pair<uint32_t, uint32_t>> who;
+  for (size_t i = results.size() > 1000 ? results.size() - 1000 : 0; i < results.size(); ++i) {
+    const std::string kind = text_of(results[i].second, "kind"), agent = text_of(results[i].second, "agent");
+    if (kind.empty() || agent.empty()) continue;
+    const uint32_t k = number.try_emplace("kind " + kind, static_cast<uint32_t>(number.size())).first->second;
+    who.emplace_back(k, number.try_emplace("agent " + agent, static_cast<uint32_t>(number.size())).first->second);
+  }
+  const auto division = swarm::division_of_labour(who);
+  out["division_of_labour"] = {{"task", division.task}, {"individual", division.individual}};
   out["prompt_tokens"] = prompt;
   out["completion_tokens"] = completion;
   out["seconds"] = totals.seconds;
@@ -161,6 +172,10 @@ std::string report(const Json& s) {
   if (s["learned"]["best_agent_first_tenth"].is_number()) out += fmt::format("learned: success {} in the first tenth, {} in the last; tasks going to the best agent of their kind {} and {}\n",
                      percent(s["first_tenth"]), percent(s["last_tenth"]), percent(s["learned"]["best_agent_first_tenth"]),
                      percent(s["learned"]["best_agent_last_tenth"]));
+  if (s.contains("division_of_labour")) {
+    out += fmt::format("division of labour: {:.2f} by task, {:.2f} by agent (1: each kind has its agent, 0: drawn by lot)\n",
+                       s["division_of_labour"]["task"].get<double>(), s["division_of_labour"]["individual"].get<double>());
+  }
   out += fmt::format("{:.1f} s, {:.1f} tasks/s, {:.0f} tokens/s, peak memory {}\n", s["seconds"].get<double>(),
                      s["tasks_per_s"].get<double>(), s["tokens_per_s"].get<double>(), format_bytes(s["peak_bytes"].get<uint64_t>()));
   return out;

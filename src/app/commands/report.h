@@ -19,7 +19,8 @@ struct RunTotals {
 };
 
 // `results`: (index, result line), ascending. first_tenth and last_tenth are mean successes over the
-// first and the last tenth of the scored tasks in order; null when fewer than ten are scored.
+// first and the last tenth of the scored tasks in order; null when fewer than ten are scored. division_of_labour: of the
+// last thousand with a kind and an agent (swarm/specialisation.h).
 Json make_summary(const RunTotals& totals, const std::vector<std::pair<int64_t, Json>>& results);
 
 // The tables a person reads.

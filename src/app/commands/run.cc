@@ -43,6 +43,8 @@ Json to_json(const RunOptions& o, const CheckedTasks& tasks, const std::string& 
           {"seed", o.seed},
           {"shuffle", o.shuffle},
           {"raw", o.raw},
+          {"quorum", o.quorum},
+          {"no_gossip", !o.gossip},
           {"budget_tokens", o.budget_tokens ? Json(*o.budget_tokens) : Json()},
           {"deadline", o.deadline_seconds ? Json(*o.deadline_seconds) : Json()}};
 }
@@ -77,6 +79,10 @@ Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
   ASSIGN_OR_RETURN(const auto deadline, get_number(j, "deadline", "the run's options"));
   o.shuffle = shuffle.value_or(false);
   o.raw = raw.value_or(false);
+  ASSIGN_OR_RETURN(const auto quorum, get_bool(j, "quorum", "the run's options"));
+  ASSIGN_OR_RETURN(const auto no_gossip, get_bool(j, "no_gossip", "the run's options"));
+  o.quorum = quorum.value_or(false);
+  o.gossip = !no_gossip.value_or(false);
   o.deadline_seconds = deadline;
   if (j.contains("seed") && j["seed"].is_number_unsigned()) o.seed = j["seed"].get<uint64_t>();
   else RETURN_IF_ERROR(number("seed", o.seed));
@@ -123,7 +129,7 @@ Status same_as_before(const RunOptions& asked, const Json& before) {
     std::string key = option.substr(std::min<size_t>(option.size(), 2));
     std::replace(key.begin(), key.end(), '-', '_');
     if (!said.contains(key) || key == "out" || key == "memory" || key == "threads" || key == "model" || key == "adapter") continue;
-    const Json then = before.value(key, Json());
+    const Json then = before.value(key, said[key].is_boolean() ? Json(false) : Json());
     std::error_code ignored;
     if (key == "agents" && then.is_string() && fs::equivalent(asked.agents, then.get<std::string>(), ignored)) continue;
     if (said[key] != then) {
@@ -256,6 +262,11 @@ Result<int> run_run(RunOptions options) {
   colony_options.home = home;
   colony_options.raw = options.raw;
   colony_options.adapter = session->adapter;
+  colony_options.rules.gossip = options.gossip;
+  if (options.quorum) {
+    colony_options.rules.quorum.emplace();
+    colony_options.rules.quorum_by_spread = true;
+  }
   colony_options.metrics = &session->metrics;
   if (options.budget_tokens) {
     colony_options.budget = std::make_shared<Budget>(*options.budget_tokens > spent ? *options.budget_tokens - spent : 0);
@@ -299,6 +310,9 @@ Result<int> run_run(RunOptions options) {
   totals.tokens_here = colony->progress().tokens;
   totals.peak_bytes = peak_resident_bytes();
   const Json summary = make_summary(totals, results);
+  for (const auto& [key, name] : {std::pair("task", metric::kDivisionTask), std::pair("individual", metric::kDivisionIndividual)}) {
+    session->metrics.get(name).set(summary["division_of_labour"][key].get<double>());
+  }
   if (auto written = write_results(out, results); !written) {
     note("{}'s results are in the ledger; {} --out FILE", run, go_on);
     return std::move(written).error();

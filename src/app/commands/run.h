@@ -21,6 +21,8 @@ struct RunOptions {
   uint64_t seed = 0;
   bool shuffle = false;
   bool raw = false;
+  bool quorum = false;           // votes instead of one answer a task
+  bool gossip = true;            // nodes share what they learn
   std::optional<uint64_t> budget_tokens;
   std::optional<double> deadline_seconds;
   std::string resume;            // "" = a new run; "last" or a run's name
