@@ -80,16 +80,24 @@ void Node::State::received(const Announce& m, const Now& now) {
     if (at->second.asker != m.asker || at->second.round < m.round) end_lease(at);
     at = next;
   }
-  const Features features = map.features(m.place);
+  const Features features = features_of(m.place);
   effects.reserve(members.size());
   for (const auto& [id, member] : members) {
     if (!member.hosted) continue;
-    const Reading r = member.trail.read(features, now.task_time);
+    const Reading r = member.trail.read(features, now.task_time, parts());
     Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, member.trail.n(), static_cast<double>(member.trail.under_way()), m.round};
-    bid.index = r.mean + r.recent + (options.explore ? 2 * r.deviation : 0);
+    bid.index = options.trails ? r.mean + r.recent + (options.explore ? 2 * r.deviation : 0) : 0;
     effects.emplace_back(Send{m.asker, bid});
   }
   if (announced.insert(m.task)) learn(m);
+}
+
+Features Node::State::features_of(const Place& place) const {
+  if (options.places) return map.features(place);
+  Features only_intercept;
+  only_intercept.count = 1;
+  only_intercept.value[0] = 1;
+  return only_intercept;
 }
 
 // After the bids: the map sees the task, one agent's posterior is made anew.
@@ -128,9 +136,9 @@ void Node::State::refresh_population() {
 void Node::State::fill_from_log() {
   std::vector<std::pair<AgentId, std::pair<Features, double>>> known;
   for (const auto& logged : map.log()) {
-    if (logged.agent != 0) known.push_back({logged.agent, {map.features(LandmarkMap::place_of(logged)), static_cast<double>(logged.score)}});
+    if (logged.agent != 0) known.push_back({logged.agent, {features_of(LandmarkMap::place_of(logged)), static_cast<double>(logged.score)}});
   }
-  for (const auto& extra : extras) known.push_back({extra.agent, {map.features(extra.place), static_cast<double>(extra.score)}});
+  for (const auto& extra : extras) known.push_back({extra.agent, {features_of(extra.place), static_cast<double>(extra.score)}});
   for (auto& [id, member] : members) member.trail.restart(map);
   for (const auto& [id, deposit] : known) {
     if (const auto at = members.find(id); at != members.end()) at->second.trail.add(deposit.first, deposit.second);
@@ -200,7 +208,7 @@ void Node::State::received(const Assign& m, const Now& now) {
   }
   end_leases_of(m.task);  // assigned once more: it counts once
   if (!outcomes.contains({m.task, m.agent})) {  // else it is late: there is nothing to wait for
-    at->second.trail.begin(m.task, m.place, map.features(m.place));
+    at->second.trail.begin(m.task, m.place, features_of(m.place));
     leases[{m.task, m.agent}] = Lease{m.asker, m.round, now.step};
     lease_order.emplace_back(now.step, std::pair(m.task, m.agent));
   }
@@ -253,10 +261,10 @@ void Node::State::received(const Outcome& m, const Now& now) {
   if (!finite || !(m.score >= 0 && m.score <= 1)) return;
   if (!outcomes.insert({m.task, m.agent})) return;
   if (const auto lease = leases.find({m.task, m.agent}); lease != leases.end()) end_lease(lease);
-  const Features features = map.features(m.place);
-  const auto nearest = map.nearest(m.place);
-  const double predicted = member.trail.read(features, now.task_time).mean;
-  member.trail.deposit(features, map.similarity(m.place), nearest ? static_cast<int>(*nearest) : -1, m.score, now.task_time, population);
+  const Features features = features_of(m.place);
+  const auto nearest = options.places ? map.nearest(m.place) : std::nullopt;
+  const double predicted = member.trail.mean(features);
+  member.trail.deposit(features, map.similarity(m.place), nearest ? static_cast<int>(*nearest) : -1, m.score, now.task_time, population, parts());
   if (const auto logged = logged_at.find(m.task); logged != logged_at.end() && logged->second < map.log().size()) {
     map.log()[logged->second].agent = m.agent;
     map.log()[logged->second].score = static_cast<float>(m.score);

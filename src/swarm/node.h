@@ -113,7 +113,12 @@ using Effect = std::variant<Send, Explain, Work, Deposited>;
 struct NodeOptions {
   NodeId id = 0;
   uint64_t seed = 0;
-  bool explore = true;  // false: the index is mean + recent (for --ablate)
+  // What can be switched off, to measure what each is worth.
+  bool trails = true;     // false: every bid has the index 0, so agents are drawn
+  bool places = true;     // false: every task is at the same place
+  bool recent = true;     // false: no recent record
+  bool detection = true;  // false: no alarms
+  bool explore = true;    // false: the index is mean + recent
 };
 
 class Node {

@@ -98,6 +98,8 @@ struct Node::State {
   void received(const Assign& m, const Now& now);
   void received(const Outcome& m, const Now& now);
   void learn(const Announce& m);
+  Features features_of(const Place& place) const;  // with places off: the intercept alone
+  TrailParts parts() const { return {options.recent, options.detection}; }
   void fill_from_log();
   void end_lease(std::map<std::pair<TaskId, AgentId>, Lease>::iterator at);
   void end_leases_of(TaskId task);

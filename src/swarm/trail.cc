@@ -86,14 +86,14 @@ void invert(const Square& a, Square& inverse) {
 
 double Trail::mean(const Features& features) const { return along(features, w_); }
 
-Reading Trail::read(const Features& features, uint64_t task_time) const {
+Reading Trail::read(const Features& features, uint64_t task_time, const TrailParts& parts) const {
   const double age = task_time > recent_at_ ? static_cast<double>(task_time - recent_at_) : 0;
   const double decay = std::exp(-age / kRecentMemory);
   const double weight = recent_n_ * decay + kRecentLambda;
   Reading reading;
   reading.mean = along(features, w_);
-  reading.recent = recent_sum_ * decay / weight;
-  reading.deviation = std::sqrt(quadratic(features, pending_.empty() ? p_ : pv_) + kNoise / weight);
+  reading.recent = parts.recent ? recent_sum_ * decay / weight : 0;
+  reading.deviation = std::sqrt(quadratic(features, pending_.empty() ? p_ : pv_) + (parts.recent ? kNoise / weight : 0));
   return reading;
 }
 
@@ -110,7 +110,7 @@ void Trail::add(const Features& features, double score) {
 }
 
 bool Trail::deposit(const Features& features, const std::array<double, kLandmarks>& similarity, int nearest,
-                    double score, uint64_t task_time, const Population& population) {
+                    double score, uint64_t task_time, const Population& population, const TrailParts& parts) {
   const double mean = along(features, w_);
   add(features, score);
   const Weights gain = rank_one(p_, features);
@@ -120,7 +120,7 @@ bool Trail::deposit(const Features& features, const std::array<double, kLandmark
   recent_n_ = recent_n_ * decay + 1;
   recent_sum_ = recent_sum_ * decay + (score - mean);
   recent_at_ = std::max(recent_at_, task_time);
-  const bool alarm = nearest >= 0 && detect(features, similarity, static_cast<size_t>(nearest), mean, score, population);
+  const bool alarm = parts.detection && nearest >= 0 && detect(features, similarity, static_cast<size_t>(nearest), mean, score, population);
   narrow();
   return alarm;
 }
