@@ -63,7 +63,7 @@ class Replay(harness.Case):
 
     def test_options_change_the_stream_and_the_pool(self):
         base, = self.replay("--seeds", 1)
-        for words in (("--drift",), ("--arrival",), ("--tasks", 300), ("--ablate", "places,recent"), ("--pool", "small"), ("--labels",)):
+        for words in (("--drift",), ("--arrival",), ("--tasks", 300), ("--ablate", "places,recent"), ("--pool", "small")):
             line, = self.replay("--seeds", 1, *words)
             self.assertNotEqual(line["by_seed"], base["by_seed"], words)
         four, = self.replay("--seeds", 1, "--nodes", 4)
