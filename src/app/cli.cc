@@ -272,6 +272,7 @@ int run_cli(int argc, char** argv) {
     v.add_option("--tasks", replay.tasks, "only the first so many of each order")->transform(whole(1, 1'000'000'000));
     v.add_option("--ablate", replay.ablate, "switch off in the colony, separated by commas: trails, places, recent, detection, exploration");
     v.add_flag("--ablations", replay.ablations, "the colony once more without each of these");
+    v.add_option("--threads", replay.model.threads, "for places: threads (default: all of the machine)")->transform(whole(1, 1024));
     v.add_option("--model", replay.model.model, "for places: folder, .gguf file or hub id (default: the starter model)");
     add_home(v);
     add_json(v);
@@ -294,8 +295,8 @@ int run_cli(int argc, char** argv) {
     add_home(v);
     add_json(v);
     v.callback([&] { chosen = [&] { return run_doctor(home, name, agents, json); }; });
-    CLI::App& b = verb(cli, "bench", "measure the engine beside its peers", "colony bench all");
-    b.add_option("NAME", bench.name, "engine, adapters, memory or all")->required()->check(CLI::IsMember(bench_names()));
+    CLI::App& b = verb(cli, "bench", "measure the engine beside its peers, and the swarm", "colony bench all");
+    b.add_option("NAME", bench.name, "engine, adapters, memory, swarm or all")->required()->check(CLI::IsMember(bench_names()));
     b.add_option("--rounds", bench.rounds, "rounds; at least 3 for numbers one shows to others (default: 3)")->transform(whole(1, 1000));
     b.add_option("--peers", bench.peers, "these peers (default: llama.cpp openvino vllm); installed when first used");
     b.add_option("--cells", bench.cells, "these cells (default: all)");
@@ -316,7 +317,9 @@ int run_cli(int argc, char** argv) {
         if (!bench_model.memory.empty()) {
           ASSIGN_OR_RETURN(bench.memory_bytes, parse_bytes(bench_model.memory));
         }
-        ASSIGN_OR_RETURN(bench.model, find_model(bench_model.model));
+        if (bench.name != "swarm") {  // the only one without a model
+          ASSIGN_OR_RETURN(bench.model, find_model(bench_model.model));
+        }
         RETURN_IF_ERROR(run_bench(bench));
         return kDone;
       };

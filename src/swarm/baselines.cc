@@ -283,10 +283,10 @@ const std::vector<PolicyKind>& policy_kinds() {
       {"best-single", "the best single agent, known in hindsight", {}, false, true},
       {"per-domain-best", "the best agent of each labelled domain, known in hindsight", {}, true, true},
       {"ucb1", "mean + c sqrt(ln t / n), no context (with labels: one a domain)", {{"c", 0.3}, {"gamma", 1}}, false, false},
-      {"thompson", "a draw from each agent's Beta, no context (with labels: one a domain)", {{"a", 1}, {"b", 1}, {"w", 1}, {"gamma", 1}}, false, false},
-      {"linucb", "ridge regression on the place, mean + alpha sd", {{"alpha", 0.3}, {"ridge", 3}, {"gamma", 1}}, false, false},
-      {"lints", "ridge regression on the place, a draw with v sd", {{"v", 0.05}, {"ridge", 3}, {"gamma", 1}}, false, false},
-      {"knn", "votes of the nearest earlier tasks; any agent with epsilon", {{"k", 100}, {"window", 2500}, {"epsilon", 0.02}, {"prior", 2}, {"mean", 0.6}}, false, false},
+      {"thompson", "a draw from each agent's Beta, no context (with labels: one a domain)", {{"a", 1}, {"b", 1}, {"w", 4}, {"gamma", 1}}, false, false},
+      {"linucb", "ridge regression on the place, mean + alpha sd", {{"alpha", 0.1}, {"ridge", 10}, {"gamma", 1}}, false, false},
+      {"lints", "ridge regression on the place, a draw with v sd", {{"v", 0.1}, {"ridge", 10}, {"gamma", 1}}, false, false},
+      {"knn", "votes of the nearest earlier tasks; any agent with epsilon", {{"k", 300}, {"window", 0}, {"epsilon", 0.02}, {"prior", 2}, {"mean", 0.5}}, false, false},
   };
   return kinds;
 }

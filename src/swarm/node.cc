@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint64_t kPopulationEvery = 100;  // tasks
 constexpr size_t kAskedMax = 8192, kBidsMax = 65'536, kUnhostedMax = 4096;
-constexpr uint16_t kStreamTie = 1;
+constexpr uint16_t kStreamTie = 1, kStreamScout = 2;
 
 }  // namespace
 
@@ -28,7 +28,9 @@ std::vector<Effect> Node::step(const Event& event, const Now& now) {
     at->second.name = born->name.substr(0, kNameMax);
     at->second.hosted = true;
     if (fresh) at->second.trail.refresh(s.population);
+    s.candidates.forget();
   } else if (const auto* retired = std::get_if<AgentRetired>(&event)) {
+    s.candidates.forget();
     if (const auto at = s.members.find(retired->agent); at != s.members.end()) at->second.hosted = false;
     s.end_leases_of_agent(retired->agent);
     // Trails of agents that are gone are kept for their return, the least used are let go first.
@@ -81,44 +83,63 @@ void Node::State::received(const Announce& m, const Now& now) {
     at = next;
   }
   const Features features = features_of(m.place);
-  effects.reserve(members.size());
-  for (const auto& [id, member] : members) {
-    if (!member.hosted) continue;
-    const Reading r = member.trail.read(features, now.task_time, parts());
-    Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, member.trail.n(), static_cast<double>(member.trail.under_way()), m.round};
+  know_candidates(now.task_time);
+  const auto& picked = candidates.pick(features, RngStream(options.seed, m.task, options.id, kStreamScout));
+  effects.reserve(picked.size());
+  for (const uint32_t at : picked) {
+    const auto& [id, trail] = candidates.hosted()[at];
+    const Reading r = trail->read(features, now.task_time, parts());
+    Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, trail->n(), static_cast<double>(trail->under_way()), m.round};
     bid.index = options.trails ? r.mean + r.recent + (options.explore ? 2 * r.deviation : 0) : 0;
     effects.emplace_back(Send{m.asker, bid});
   }
-  if (announced.insert(m.task)) learn(m);
+  if (announced.insert(m.task)) learn(m, now);
 }
 
-Features Node::State::features_of(const Place& place) const {
-  if (options.places) return map.features(place);
+Features Node::State::features_of(const Place& place) const { return features_of(map.similarity(place)); }
+
+Features Node::State::features_of(const std::array<double, kLandmarks>& similarity) const {
+  if (options.places) return map.features(similarity);
   Features only_intercept;
   only_intercept.count = 1;
   only_intercept.value[0] = 1;
   return only_intercept;
 }
 
+void Node::State::know_candidates(uint64_t task_time) {
+  if (candidates.known()) return;
+  std::vector<Candidates::Hosted> hosted;
+  for (const auto& [id, member] : members) {
+    if (member.hosted) hosted.push_back({id, &member.trail});
+  }
+  const bool scanned = hosted.size() > options.scan_all;
+  candidates.begin(std::move(hosted), scanned, map, task_time, parts());
+}
+
 // After the bids: the map sees the task, one agent's posterior is made anew.
-void Node::State::learn(const Announce& m) {
+void Node::State::learn(const Announce& m, const Now& now) {
   ++heard;
   if (map.learn(m.place)) {
     fill_from_log();
+    candidates.forget();
     map.close_full_log();
     if (map.log().empty()) std::vector<Extra>().swap(extras);
   } else if (heard % kPopulationEvery == 0) {
     refresh_population();
+    candidates.follow(map);
   }
   if (const auto at = map.last_logged()) logged_at[m.task] = *at;
   else logged_at.clear();
-  if (members.empty()) return;
+  // Between two changes of the population the rank-one steps keep P and w exact: each trail is made anew once.
+  if (to_refresh == 0 || members.empty()) return;
+  --to_refresh;
   auto next = members.upper_bound(refreshed);
   for (size_t i = 0; i <= members.size(); ++i, ++next) {
     if (next == members.end()) next = members.begin();
     if (next->second.hosted) {
       next->second.trail.refresh(population);
       refreshed = next->first;
+      candidates.update(refreshed, now.task_time, parts());
       return;
     }
   }
@@ -130,6 +151,7 @@ void Node::State::refresh_population() {
     if (member.hosted) trails.push_back(&member.trail);
   }
   update_population(population, trails);
+  to_refresh = trails.size();
 }
 
 // The landmarks are new ones: every trail is made from the log, under them.
@@ -261,10 +283,12 @@ void Node::State::received(const Outcome& m, const Now& now) {
   if (!finite || !(m.score >= 0 && m.score <= 1)) return;
   if (!outcomes.insert({m.task, m.agent})) return;
   if (const auto lease = leases.find({m.task, m.agent}); lease != leases.end()) end_lease(lease);
-  const Features features = features_of(m.place);
-  const auto nearest = options.places ? map.nearest(m.place) : std::nullopt;
+  const auto similarity = map.similarity(m.place);
+  const Features features = features_of(similarity);
+  const auto nearest = options.places ? map.nearest(similarity) : std::nullopt;
   const double predicted = member.trail.mean(features);
-  member.trail.deposit(features, map.similarity(m.place), nearest ? static_cast<int>(*nearest) : -1, m.score, now.task_time, population, parts());
+  member.trail.deposit(features, similarity, nearest ? static_cast<int>(*nearest) : -1, m.score, now.task_time, population, parts());
+  candidates.update(m.agent, now.task_time, parts());
   if (const auto logged = logged_at.find(m.task); logged != logged_at.end() && logged->second < map.log().size()) {
     map.log()[logged->second].agent = m.agent;
     map.log()[logged->second].score = static_cast<float>(m.score);

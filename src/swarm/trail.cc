@@ -52,28 +52,34 @@ Weights rank_one(Square& p, const Features& f) {
 
 // The inverse of a symmetric positive definite matrix.
 void invert(const Square& a, Square& inverse) {
-  Square l{};
-  for (size_t i = 0; i < kQ; ++i) {
-    for (size_t j = 0; j <= i; ++j) {
-      double sum = a[i * kQ + j];
-      for (size_t k = 0; k < j; ++k) sum -= l[i * kQ + k] * l[j * kQ + k];
-      l[i * kQ + j] = i == j ? std::sqrt(std::max(sum, 1e-12)) : sum / l[j * kQ + j];
+  // A = UᵀU from the top down, with whole rows in the inner loops so that they run in vector registers.
+  Square u = a;
+  for (size_t j = 0; j < kQ; ++j) {
+    const double pivot = std::sqrt(std::max(u[j * kQ + j], 1e-12));
+    u[j * kQ + j] = pivot;
+    for (size_t k = j + 1; k < kQ; ++k) u[j * kQ + k] /= pivot;
+    for (size_t i = j + 1; i < kQ; ++i) {
+      const double factor = u[j * kQ + i];
+      if (factor == 0) continue;
+      for (size_t k = i; k < kQ; ++k) u[i * kQ + k] -= factor * u[j * kQ + k];
     }
   }
-  // L⁻¹ and its square, with whole rows in the inner loops so that they run in vector registers.
+  // With L = Uᵀ: L⁻¹ and its square.
   Square li{};
   for (size_t i = 0; i < kQ; ++i) {
     for (size_t k = 0; k < i; ++k) {
-      const double factor = l[i * kQ + k];
+      const double factor = u[k * kQ + i];
+      if (factor == 0) continue;
       for (size_t j = 0; j <= k; ++j) li[i * kQ + j] -= factor * li[k * kQ + j];
     }
-    for (size_t j = 0; j < i; ++j) li[i * kQ + j] /= l[i * kQ + i];
-    li[i * kQ + i] = 1 / l[i * kQ + i];
+    for (size_t j = 0; j < i; ++j) li[i * kQ + j] /= u[i * kQ + i];
+    li[i * kQ + i] = 1 / u[i * kQ + i];
   }
   inverse.fill(0);
   for (size_t k = 0; k < kQ; ++k) {
     for (size_t i = 0; i <= k; ++i) {
       const double factor = li[k * kQ + i];
+      if (factor == 0) continue;
       for (size_t j = 0; j <= i; ++j) inverse[i * kQ + j] += factor * li[k * kQ + j];
     }
   }
@@ -170,6 +176,13 @@ bool Trail::detect(const Features& features, const std::array<double, kLandmarks
 }
 
 void Trail::refresh(const Population& population) {
+  if (n_ == 0 && std::all_of(s_.begin(), s_.end(), [](double v) { return v == 0; })) {  // most of very many agents
+    p_.fill(0);
+    for (size_t j = 0; j < kQ; ++j) p_[j * kQ + j] = population.tau(j);
+    w_ = population.theta;
+    narrow();
+    return;
+  }
   Square a = s_;
   Weights right{};
   for (double& value : a) value /= kNoise;

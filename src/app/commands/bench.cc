@@ -12,6 +12,7 @@
 #include "app/commands/bench_limits.h"
 #include "app/commands/bench_ours.h"
 #include "app/commands/bench_peers.h"
+#include "app/commands/bench_swarm.h"
 #include "app/commands/bench_table.h"
 #include "app/console.h"
 #include "app/session.h"
@@ -471,7 +472,7 @@ Status bench_all(const BenchOptions& options) {
 }  // namespace
 
 const std::vector<std::string>& bench_names() {
-  static const std::vector<std::string> names{"engine", "adapters", "memory", "all"};
+  static const std::vector<std::string> names{"engine", "adapters", "memory", "swarm", "all"};
   return names;
 }
 
@@ -485,6 +486,7 @@ Status run_bench(const BenchOptions& options) {
   if (options.name == "engine") return bench_engine(options);
   if (options.name == "adapters") return bench_adapters(options);
   if (options.name == "memory") return bench_memory(options);
+  if (options.name == "swarm") return bench_swarm(options);
   if (options.name == "all") return bench_all(options);
   std::string there;
   for (const std::string& name : bench_names()) there += (there.empty() ? "" : ", ") + name;

@@ -3,7 +3,8 @@
 //   engine     prompts and decoding at 1 to 32 sequences, a shared prefix, beside busy loops, from process start
 //   adapters   16 sequences with 16 adapters of rank 8, and without
 //   memory     resident memory of 16 agents against the byte ledger
-//   all        the three, each in a process of its own
+//   swarm      decisions and deposits at 10 to 10,000 agents
+//   all        all of them, each in a process of its own
 //
 // Rounds alternate cell by cell: ours, then each peer, at least three times; a number is the median, its
 // spread (max - min) / median. The peers run in processes of their own, stopped while they are not asked.
