@@ -13,12 +13,14 @@
 #include "app/commands/eval.h"
 #include "app/commands/generate.h"
 #include "app/commands/models.h"
+#include "app/commands/replay.h"
 #include "app/commands/run.h"
 #include "app/commands/text.h"
 #include "app/commands/train.h"
 #include "app/console.h"
 #include "app/session.h"
 #include "base/byte_ledger.h"
+#include "swarm/policy.h"
 
 namespace colony::app {
 namespace {
@@ -298,6 +300,42 @@ int run_cli(int argc, char** argv) {
     make.callback([&] { chosen = [&] { return run_agents_new(agents, name); }; });
   }
 
+  // ---- replay-outcomes ----
+  ReplayOptions replay;
+  {
+    CLI::App& v = verb(cli, "replay-outcomes", "recorded outcomes through the swarm as it serves, beside central baselines",
+                       "colony replay-outcomes recorded/mmlupro --policy all --pool small --seeds 5");
+    v.add_option("DIR", replay.folder, "folder with queries.jsonl, scores.csv and, if there, models.csv and embeddings.f16");
+    v.add_option("--synthetic", replay.synthetic, "instead of DIR the synthetic bench of changing experts: main, none, region or break")
+        ->check(CLI::IsMember({"main", "none", "region", "break"}));
+    std::string kinds = "names separated by commas, constants behind them as ucb1:c=0.3, or all:";
+    for (const auto& kind : swarm::policy_kinds()) kinds += "\n" + kind.name + ": " + kind.what;
+    v.add_option("--policy", replay.policies, kinds);
+    v.add_option("--seeds", replay.seeds, "orders of the stream (default: 5)")->transform(whole(1, 10'000));
+    v.add_option("--first-seed", replay.first_seed, "the first order's seed (default: 1)")->transform(whole(0, 1'000'000'000));
+    v.add_option("--pool", replay.pool, "all agents, or the small ones of models.csv")->check(CLI::IsMember({"all", "small"}));
+    v.add_option("--scores", replay.scores, "the file of scores, in DIR or a path (default: scores.csv)");
+    v.add_option("--places", replay.places, "where tasks lie: file (embeddings.f16), model (hidden states of --model), tokens (counts), auto (file, else model)")
+        ->check(CLI::IsMember({"auto", "file", "model", "tokens"}));
+    v.add_flag("--labels", replay.labels, "the domain is told: it is each task's place, and the labelled baselines may run");
+    v.add_flag("--drift", replay.drift, "at half time the six best agents exchange behaviour in reverse order");
+    v.add_flag("--arrival", replay.arrival, "the best agent can be chosen only from half time on");
+    v.add_option("--nodes", replay.nodes, "swarm nodes, each with its own map (default: 1)")->transform(whole(1, 64));
+    v.add_option("--tasks", replay.tasks, "only the first so many of each order")->transform(whole(1, 1'000'000'000));
+    v.add_option("--ablate", replay.ablate, "switch off in the colony, separated by commas: trails, places, recent, detection, exploration");
+    v.add_flag("--ablations", replay.ablations, "the colony once more without each of these");
+    v.add_option("--threads", replay.model.threads, "for places: threads (default: all of the machine)")->transform(whole(1, 1024));
+    v.add_option("--model", replay.model.model, "for places: folder, .gguf file or hub id (default: the starter model)");
+    add_home(v);
+    add_json(v);
+    v.callback([&] {
+      if (const auto usage = check_usage(replay); !usage) throw CLI::ValidationError("replay-outcomes", usage.error().message);
+      replay.home = home;
+      replay.json = json;
+      chosen = [&] { return run_replay_outcomes(replay); };
+    });
+  }
+
   // ---- doctor, bench ----
   ModelOptions bench_model;
   BenchOptions bench;
@@ -309,8 +347,8 @@ int run_cli(int argc, char** argv) {
     add_home(v);
     add_json(v);
     v.callback([&] { chosen = [&] { return run_doctor(home, name, agents, json); }; });
-    CLI::App& b = verb(cli, "bench", "measure the engine beside its peers", "colony bench all");
-    b.add_option("NAME", bench.name, "engine, adapters, memory, train or all")->required()->check(CLI::IsMember(bench_names()));
+    CLI::App& b = verb(cli, "bench", "measure the engine and training beside their peers, and the swarm", "colony bench all");
+    b.add_option("NAME", bench.name, "engine, adapters, memory, train, swarm or all")->required()->check(CLI::IsMember(bench_names()));
     b.add_option("--rounds", bench.rounds, "rounds; at least 3 for numbers one shows to others (default: 3)")->transform(whole(1, 1000));
     b.add_option("--peers", bench.peers, "these peers (default: llama.cpp openvino vllm, and peft for train); installed when first used");
     b.add_option("--cells", bench.cells, "these cells (default: all)");
@@ -331,7 +369,9 @@ int run_cli(int argc, char** argv) {
         if (!bench_model.memory.empty()) {
           ASSIGN_OR_RETURN(bench.memory_bytes, parse_bytes(bench_model.memory));
         }
-        ASSIGN_OR_RETURN(bench.model, find_model(bench_model.model));
+        if (bench.name != "swarm") {  // the only one without a model
+          ASSIGN_OR_RETURN(bench.model, find_model(bench_model.model));
+        }
         RETURN_IF_ERROR(run_bench(bench));
         return kDone;
       };

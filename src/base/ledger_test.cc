@@ -78,6 +78,14 @@ TEST(Mailbox, LosesNothingBetweenThreads) {
   EXPECT_EQ(sum, 500500);
 }
 
+TEST(Intervals, StudentsIntervalIsThatOfTheTables) {
+  const std::vector<double> five{1, 2, 3, 4, 5}, ten{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  EXPECT_NEAR(student95(five).high, 3 + 1.96324, 1e-4);  // R: t.test(1:5)
+  EXPECT_NEAR(student95(ten).low, 4.5 - 2.165851, 1e-3);
+  EXPECT_EQ(student95(std::vector<double>{.5}).low, .5);
+  EXPECT_EQ(student95(std::vector<double>{}).high, 0);
+}
+
 TEST(Intervals, AgreeWithKnownValues) {
   const auto w = wilson95(8, 10);  // 0.4902, 0.9433: R's prop.test(8, 10, correct = FALSE)
   EXPECT_NEAR(w.low, 0.4902, 1e-4);

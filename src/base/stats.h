@@ -22,6 +22,9 @@ Interval bootstrap95(std::span<const double> values);
 // Wilson when every value is 0 or 1, otherwise the bootstrap: `ci95` of conventions.
 Interval interval95(std::span<const double> scores);
 
+// 95 % interval of the mean by Student's t. Fewer than two values give [mean, mean].
+Interval student95(std::span<const double> values);
+
 double mean(std::span<const double> values);    // 0 when empty
 double median(std::vector<double> values);      // 0 when empty
 double percentile(std::vector<double> values, double p);  // p in [0,1], nearest rank; 0 when empty

@@ -109,9 +109,10 @@ std::array<double, kLandmarks> LandmarkMap::similarity_of(const Place& z) const 
   return s;
 }
 
-std::optional<size_t> LandmarkMap::nearest(const Place& place) const {
+std::optional<size_t> LandmarkMap::nearest(const Place& place) const { return nearest(similarity(place)); }
+
+std::optional<size_t> LandmarkMap::nearest(const std::array<double, kLandmarks>& s) const {
   if (count() == 0) return std::nullopt;
-  const auto s = similarity(place);
   return static_cast<size_t>(std::max_element(s.begin(), s.end()) - s.begin());
 }
 
@@ -119,13 +120,14 @@ Features LandmarkMap::features(const Place& place) const { return features_of(ce
 
 Features LandmarkMap::features_at(size_t slot) const { return features_of(centre_[slot]); }
 
-Features LandmarkMap::features_of(const Place& z) const {
+Features LandmarkMap::features_of(const Place& z) const { return features(similarity_of(z)); }
+
+Features LandmarkMap::features(const std::array<double, kLandmarks>& s) const {
   Features f;
   f.count = 1;
   f.index[0] = 0;
   f.value[0] = 1;
   if (count() == 0) return f;
-  const auto s = similarity_of(z);
   std::array<uint8_t, kLandmarks> order{};
   for (size_t j = 0; j < kLandmarks; ++j) order[j] = static_cast<uint8_t>(j);
   std::partial_sort(order.begin(), order.begin() + kKept, order.end(), [&](uint8_t a, uint8_t b) { return s[a] != s[b] ? s[a] > s[b] : a < b; });

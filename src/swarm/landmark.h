@@ -50,6 +50,9 @@ class LandmarkMap {
   Features features_at(size_t slot) const;
   // Cosine of the centred place with each landmark; slots without one have -2.
   std::array<double, kLandmarks> similarity(const Place& place) const;
+  // The same from similarities at hand.
+  Features features(const std::array<double, kLandmarks>& similarity) const;
+  std::optional<size_t> nearest(const std::array<double, kLandmarks>& similarity) const;
   // The slot nearest to the place; nullopt before the first rebuild.
   std::optional<size_t> nearest(const Place& place) const;
   // True when the landmarks were made anew: what was learned by slot is then to be filled from log().

@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint64_t kPopulationEvery = 100;  // tasks
 constexpr size_t kAskedMax = 8192, kBidsMax = 65'536, kUnhostedMax = 4096;
-constexpr uint16_t kStreamTie = 1, kStreamThreshold = 2, kStreamDance = 4, kStreamPeer = 5;
+constexpr uint16_t kStreamTie = 1, kStreamThreshold = 2, kStreamDance = 4, kStreamPeer = 5, kStreamScout = 6;
 constexpr size_t kScouts = 2;
 constexpr uint32_t kHopsMost = 12;
 constexpr uint64_t kSwitchPause = 500;  // tasks between two default agents
@@ -40,11 +40,13 @@ std::vector<Effect> Node::step(const Event& event, const Now& now) {
     if (fresh || s.options.gossip) s.refresh(born->agent, at->second);
     if (fresh && s.options.ask_most > 0 && s.options.dances) {
       // An arrival: nothing is measured yet, so it is worth what it may be.
-      const Reading reading = at->second.trail.read(s.map.features({}), now.task_time);
+      const Reading reading = at->second.trail.read(s.features_of(Place{}), now.task_time, s.parts());
       const uint32_t hops = static_cast<uint32_t>(std::ceil(std::log2(static_cast<double>(s.peers.size() + 2)))) + 2;
       s.tell_two(Dance{DanceKind::kArrival, born->agent, s.options.id, s.options.id, now.task_time, hops, {}, static_cast<float>(reading.mean + 2 * reading.deviation), 0, 0, 0}, born->agent);
     }
+    s.candidates.forget();
   } else if (const auto* retired = std::get_if<AgentRetired>(&event)) {
+    s.candidates.forget();
     if (const auto at = s.members.find(retired->agent); at != s.members.end()) at->second.hosted = false;
     s.end_leases_of_agent(retired->agent);
     // Trails of agents that are gone are kept for their return, the least used are let go first.
@@ -202,8 +204,13 @@ void Node::State::received(const Announce& m, const Now& now) {
     if (at->second.asker != m.asker || at->second.round < m.round) end_lease(at);
     at = next;
   }
-  const Features features = map.features(m.place);
-  effects.reserve(members.size());
+  const Features features = features_of(m.place);
+  know_candidates(now.task_time);
+  std::vector<AgentId> answering = m.asked;
+  if (answering.empty()) {
+    for (const uint32_t at : candidates.pick(features, RngStream(options.seed, m.task, options.id, kStreamScout))) answering.push_back(candidates.hosted()[at].agent);
+  }
+  effects.reserve(answering.size());
   const auto nearest = options.thresholds ? map.nearest(m.place) : std::nullopt;
   const int slot = nearest ? static_cast<int>(*nearest) : -1;
   // The best agent of this node on the whole always answers; others by threshold.
@@ -216,9 +223,11 @@ void Node::State::received(const Announce& m, const Now& now) {
       always = id;
     }
   }
-  for (auto& [id, member] : members) {
-    if (!member.hosted || (!m.asked.empty() && !std::binary_search(m.asked.begin(), m.asked.end(), id))) continue;
-    const Reading r = member.trail.read(features, now.task_time);
+  for (const AgentId id : answering) {
+    const auto at = members.find(id);
+    if (at == members.end() || !at->second.hosted) continue;
+    Member& member = at->second;
+    const Reading r = member.trail.read(features, now.task_time, parts());
     if (options.price) member.price = next_price(member.price, static_cast<double>(member.trail.under_way()), kLoadTarget);
     if (options.thresholds && id != always) {
       double shared = 0;
@@ -227,18 +236,38 @@ void Node::State::received(const Announce& m, const Now& now) {
       if (RngStream(options.seed, m.task, static_cast<uint32_t>(id) ^ m.round, kStreamThreshold).uniform() >= response) continue;
     }
     Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, member.trail.n(), static_cast<double>(member.trail.under_way()), m.round};
-    bid.index = r.mean + r.recent + (options.explore ? 2 * r.deviation : 0) - (options.price ? member.price : 0);
+    bid.index = (options.trails ? r.mean + r.recent + (options.explore ? 2 * r.deviation : 0) : 0) - (options.price ? member.price : 0);
     effects.emplace_back(Send{m.asker, bid});
   }
   if (announced.insert(m.task)) {
-    learn(m);
+    learn(m, now);
     const bool due = heard - gossiped >= (replica.settled() ? kGossipEvery : kGossipUnsettled);
     if (options.gossip && due) gossip(now);
   }
 }
 
+Features Node::State::features_of(const Place& place) const { return features_of(map.similarity(place)); }
+
+Features Node::State::features_of(const std::array<double, kLandmarks>& similarity) const {
+  if (options.places) return map.features(similarity);
+  Features only_intercept;
+  only_intercept.count = 1;
+  only_intercept.value[0] = 1;
+  return only_intercept;
+}
+
+void Node::State::know_candidates(uint64_t task_time) {
+  if (candidates.known()) return;
+  std::vector<Candidates::Hosted> hosted;
+  for (const auto& [id, member] : members) {
+    if (member.hosted) hosted.push_back({id, &member.trail});
+  }
+  const bool scanned = hosted.size() > options.scan_all;
+  candidates.begin(std::move(hosted), scanned, map, task_time, parts());
+}
+
 // After the bids: the map sees the task, one agent's posterior is made anew.
-void Node::State::learn(const Announce& m) {
+void Node::State::learn(const Announce& m, const Now& now) {
   ++heard;
   if (map.learn(m.place)) {
     const auto made = std::make_shared<const Landmarks>(map.landmarks());
@@ -248,20 +277,25 @@ void Node::State::learn(const Announce& m) {
       landmarks_id = replica.landmarks()->id();
     }
     fill_from_log();
+    candidates.forget();
     map.close_full_log();
     if (map.log().empty()) std::vector<Extra>().swap(extras);
   } else if (heard % kPopulationEvery == 0) {
     refresh_population();
+    candidates.follow(map);
   }
   if (const auto at = map.last_logged()) logged_at[m.task] = *at;
   else logged_at.clear();
-  if (members.empty()) return;
+  // Between two changes of the population the rank-one steps keep P and w exact: each trail is made anew once.
+  if (to_refresh == 0 || members.empty()) return;
+  --to_refresh;
   auto next = members.upper_bound(refreshed);
   for (size_t i = 0; i <= members.size(); ++i, ++next) {
     if (next == members.end()) next = members.begin();
     if (next->second.hosted) {
       refresh(next->first, next->second);
       refreshed = next->first;
+      candidates.update(refreshed, now.task_time, parts());
       return;
     }
   }
@@ -366,15 +400,16 @@ void Node::State::refresh_population() {
     }
   }
   update_population(population, sums);
+  to_refresh = static_cast<size_t>(std::count_if(members.begin(), members.end(), [](const auto& m) { return m.second.hosted; }));
 }
 
 // The landmarks are new ones: every trail is made from the log, under them.
 void Node::State::fill_from_log() {
   std::vector<std::pair<AgentId, std::pair<Features, double>>> known;
   for (const auto& logged : map.log()) {
-    if (logged.agent != 0) known.push_back({logged.agent, {map.features(LandmarkMap::place_of(logged)), static_cast<double>(logged.score)}});
+    if (logged.agent != 0) known.push_back({logged.agent, {features_of(LandmarkMap::place_of(logged)), static_cast<double>(logged.score)}});
   }
-  for (const auto& extra : extras) known.push_back({extra.agent, {map.features(extra.place), static_cast<double>(extra.score)}});
+  for (const auto& extra : extras) known.push_back({extra.agent, {features_of(extra.place), static_cast<double>(extra.score)}});
   for (auto& [id, member] : members) {
     member.trail.restart(map);
     member.trail.set_also(nullptr);
@@ -396,6 +431,7 @@ void Node::State::use_landmarks(const std::shared_ptr<const Landmarks>& landmark
   const LandmarkMap before = map;
   const uint64_t before_id = std::exchange(landmarks_id, landmarks->id());
   map.adopt(*landmarks);
+  candidates.forget();
   const auto overlap = before.overlap(map);
   for (auto& [id, member] : members) {
     if (member.returned && member.returned_landmarks == before_id && before.count() > 0) {
@@ -681,7 +717,7 @@ void Node::State::received(const Assign& m, const Now& now) {
   if (!assignments.insert({m.task, m.agent, m.asker, m.round})) return;  // what is done is paid once
   end_leases_of(m.task);  // assigned once more: it counts once
   if (!outcomes.contains({m.task, m.agent})) {  // else it is late: there is nothing to wait for
-    at->second.trail.begin(m.task, m.place, map.features(m.place));
+    at->second.trail.begin(m.task, m.place, features_of(m.place));
     leases[{m.task, m.agent}] = Lease{m.asker, m.round, now.step};
     lease_order.emplace_back(now.step, std::pair(m.task, m.agent));
   }
@@ -736,11 +772,12 @@ void Node::State::received(const Outcome& m, const Now& now) {
   if (!finite || !(m.score >= 0 && m.score <= 1)) return;
   if (!outcomes.insert({m.task, m.agent})) return;
   if (const auto lease = leases.find({m.task, m.agent}); lease != leases.end()) end_lease(lease);
-  const Features features = map.features(m.place);
-  const auto nearest = map.nearest(m.place);
-  const double predicted = member.trail.read(features, now.task_time).mean;
+  const auto similarity = map.similarity(m.place);
+  const Features features = features_of(similarity);
+  const auto nearest = options.places ? map.nearest(similarity) : std::nullopt;
+  const double predicted = member.trail.mean(features);
   const int slot = nearest ? static_cast<int>(*nearest) : -1;
-  if (member.trail.deposit(features, map.similarity(m.place), slot, m.score, now.task_time, population)) {
+  if (member.trail.deposit(features, similarity, slot, m.score, now.task_time, population, parts())) {
     // It changed: what was known of it is known of another.
     member.returned = nullptr;
     for (auto other = replica.trails().lower_bound({m.agent, 0}); other != replica.trails().end() && other->first.first == m.agent; ++other) {
@@ -754,6 +791,7 @@ void Node::State::received(const Outcome& m, const Now& now) {
       if (id != m.agent && other.hosted) other.thresholds.idle(slot);
     }
   }
+  candidates.update(m.agent, now.task_time, parts());
   if (const auto logged = logged_at.find(m.task); logged != logged_at.end() && logged->second < map.log().size()) {
     map.log()[logged->second].agent = m.agent;
     map.log()[logged->second].score = static_cast<float>(m.score);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "swarm/audit.h"
+#include "swarm/candidates.h"
 #include "swarm/dance.h"
 #include "swarm/gossip.h"
 #include "swarm/landmark.h"
@@ -100,8 +101,10 @@ struct Node::State {
   LandmarkMap map;
   Population population;
   std::map<AgentId, Member> members;  // hosted, and those once hosted
+  Candidates candidates;              // of the hosted; not saved
   uint64_t heard = 0;                 // tasks announced, each once
   AgentId refreshed = 0;              // whose P, w were made anew last (round robin)
+  size_t to_refresh = 0;              // trails made under an older population
 
   std::map<TaskId, Asked> asked;
   std::deque<TaskId> asked_order;
@@ -160,7 +163,11 @@ struct Node::State {
   void received(const Bid& m, const Now& now);
   void received(const Assign& m, const Now& now);
   void received(const Outcome& m, const Now& now);
-  void learn(const Announce& m);
+  void learn(const Announce& m, const Now& now);
+  // With places off: the intercept alone.
+  Features features_of(const Place& place) const;
+  Features features_of(const std::array<double, kLandmarks>& similarity) const;
+  TrailParts parts() const { return {options.recent, options.detection}; }
   void fill_from_log();
   void end_lease(std::map<std::pair<TaskId, AgentId>, Lease>::iterator at);
   void end_leases_of(TaskId task);
@@ -168,6 +175,7 @@ struct Node::State {
   void end_lapsed_leases(uint64_t step);
   PopulationSums write_population();
   void refresh_population();
+  void know_candidates(uint64_t task_time);
 };
 
 }  // namespace colony::swarm

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "swarm/candidates.h"
 #include "swarm/landmark.h"
 #include "swarm/trail.h"
 
@@ -497,6 +498,85 @@ TEST(Node, DecidesFast) {
   std::nth_element(micros.begin(), micros.begin() + 1000, micros.end());
   std::cout << "  median " << micros[1000] << " us a decision at 100 agents, messages included\n";
   EXPECT_LT(micros[1000], 2000);  // a bound for sanitizers and busy machines, not the measurement
+}
+
+// ---- candidates ----
+
+// One node reads all of 100 agents, one its candidates only; both learn from what the second chooses.
+TEST(Candidates, ChooseWhatTheFullScanChooses) {
+  constexpr AgentId kAgents = 100;
+  NodeOptions all, some;
+  all.scan_all = 1000;
+  some.scan_all = 0;
+  Node full(all), pruned(some);
+  Now now;
+  for (AgentId a = 1; a <= kAgents; ++a) {
+    full.step(AgentBorn{a, "a"}, now);
+    pruned.step(AgentBorn{a, "a"}, now);
+  }
+  std::vector<Place> kinds;
+  RngStream rng(1, 0, 0, 7);
+  for (int k = 0; k < 12; ++k) kinds.push_back(random_place(rng));
+  const auto bids_in = [](const std::vector<Effect>& effects) {
+    std::vector<Bid> bids;
+    for (const auto& effect : effects) {
+      const auto* send = std::get_if<Send>(&effect);
+      if (const auto* bid = send != nullptr ? std::get_if<Bid>(&send->message) : nullptr) bids.push_back(*bid);
+    }
+    return bids;
+  };
+  const auto best = [](const std::vector<Bid>& bids) {
+    return *std::max_element(bids.begin(), bids.end(), [](const Bid& a, const Bid& b) { return a.index < b.index; });
+  };
+  size_t same = 0, judged = 0, most = 0;
+  for (TaskId t = 1; t <= 6000; ++t) {
+    rng = RngStream(2, t, 0, 7);
+    const auto kind = static_cast<size_t>(rng.below(12));
+    const Place place = near_to(kinds[kind], 0.4, rng);
+    now.task_time = t;
+    const Announce announce{t, 0, place, 1, 0};
+    const auto bids = bids_in(pruned.step(Received{announce}, now)), everybody = bids_in(full.step(Received{announce}, now));
+    ASSERT_EQ(everybody.size(), kAgents);
+    ASSERT_FALSE(bids.empty());
+    const Bid theirs = best(everybody), ours = best(bids);
+    most = std::max(most, bids.size());
+    if (t > 1000) {
+      ++judged;
+      same += theirs.agent == ours.agent;
+    }
+    const double chance = ours.agent % 12 == kind ? 0.9 : 0.3;
+    const Outcome outcome{t, ours.agent, place, rng.uniform() < chance ? 1.0 : 0.0, 1};
+    full.step(Received{outcome}, now);
+    pruned.step(Received{outcome}, now);
+  }
+  EXPECT_LE(most, Candidates::kMost);
+  EXPECT_GE(static_cast<double>(same) / static_cast<double>(judged), 0.95);
+  std::cout << "  the same agent in " << same << " of " << judged << " decisions\n";
+}
+
+// The best single agent is always asked, and somebody is by chance.
+TEST(Candidates, HoldTheBestSingleAgentAndScouts) {
+  LandmarkMap map(1, 0);
+  std::vector<Trail> trails(200);
+  const Features intercept = map.features(Place{});
+  for (size_t i = 0; i < trails.size(); ++i) {
+    for (int n = 0; n < 400; ++n) trails[i].deposit(intercept, {}, -1, i == 137 ? (n % 10 != 0) : (n % 10 < 5), 0, {});
+  }
+  trails[3] = Trail();  // nobody knows it: its bonus is large
+  std::vector<Candidates::Hosted> hosted;
+  for (size_t i = 0; i < trails.size(); ++i) hosted.push_back({i + 1, &trails[i]});
+  Candidates candidates;
+  candidates.begin(hosted, true, map, 0, {});
+  std::vector<size_t> asked(trails.size());
+  for (uint64_t t = 0; t < 2000; ++t) {
+    const auto& picked = candidates.pick(intercept, RngStream(1, t, 0, 2));
+    EXPECT_LE(picked.size(), Candidates::kMost);
+    EXPECT_TRUE(std::is_sorted(picked.begin(), picked.end()));
+    for (const uint32_t at : picked) ++asked[at];
+  }
+  EXPECT_EQ(asked[137], 2000u);
+  EXPECT_EQ(asked[3], 2000u);
+  EXPECT_GT(*std::min_element(asked.begin(), asked.end()), 0u);  // 2 scouts × 2,000 tasks over 200 agents
 }
 
 }  // namespace

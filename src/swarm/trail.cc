@@ -52,28 +52,34 @@ Weights rank_one(Square& p, const Features& f) {
 
 // The inverse of a symmetric positive definite matrix.
 void invert(const Square& a, Square& inverse) {
-  Square l{};
-  for (size_t i = 0; i < kQ; ++i) {
-    for (size_t j = 0; j <= i; ++j) {
-      double sum = a[i * kQ + j];
-      for (size_t k = 0; k < j; ++k) sum -= l[i * kQ + k] * l[j * kQ + k];
-      l[i * kQ + j] = i == j ? std::sqrt(std::max(sum, 1e-12)) : sum / l[j * kQ + j];
+  // A = UᵀU from the top down, with whole rows in the inner loops so that they run in vector registers.
+  Square u = a;
+  for (size_t j = 0; j < kQ; ++j) {
+    const double pivot = std::sqrt(std::max(u[j * kQ + j], 1e-12));
+    u[j * kQ + j] = pivot;
+    for (size_t k = j + 1; k < kQ; ++k) u[j * kQ + k] /= pivot;
+    for (size_t i = j + 1; i < kQ; ++i) {
+      const double factor = u[j * kQ + i];
+      if (factor == 0) continue;
+      for (size_t k = i; k < kQ; ++k) u[i * kQ + k] -= factor * u[j * kQ + k];
     }
   }
-  // L⁻¹ and its square, with whole rows in the inner loops so that they run in vector registers.
+  // With L = Uᵀ: L⁻¹ and its square.
   Square li{};
   for (size_t i = 0; i < kQ; ++i) {
     for (size_t k = 0; k < i; ++k) {
-      const double factor = l[i * kQ + k];
+      const double factor = u[k * kQ + i];
+      if (factor == 0) continue;
       for (size_t j = 0; j <= k; ++j) li[i * kQ + j] -= factor * li[k * kQ + j];
     }
-    for (size_t j = 0; j < i; ++j) li[i * kQ + j] /= l[i * kQ + i];
-    li[i * kQ + i] = 1 / l[i * kQ + i];
+    for (size_t j = 0; j < i; ++j) li[i * kQ + j] /= u[i * kQ + i];
+    li[i * kQ + i] = 1 / u[i * kQ + i];
   }
   inverse.fill(0);
   for (size_t k = 0; k < kQ; ++k) {
     for (size_t i = 0; i <= k; ++i) {
       const double factor = li[k * kQ + i];
+      if (factor == 0) continue;
       for (size_t j = 0; j <= i; ++j) inverse[i * kQ + j] += factor * li[k * kQ + j];
     }
   }
@@ -86,14 +92,14 @@ void invert(const Square& a, Square& inverse) {
 
 double Trail::mean(const Features& features) const { return along(features, w_); }
 
-Reading Trail::read(const Features& features, uint64_t task_time) const {
+Reading Trail::read(const Features& features, uint64_t task_time, const TrailParts& parts) const {
   const double age = task_time > recent_at_ ? static_cast<double>(task_time - recent_at_) : 0;
   const double decay = std::exp(-age / kRecentMemory);
   const double weight = recent_n_ * decay + kRecentLambda;
   Reading reading;
   reading.mean = along(features, w_);
-  reading.recent = recent_sum_ * decay / weight;
-  reading.deviation = std::sqrt(quadratic(features, pending_.empty() ? p_ : pv_) + kNoise / weight);
+  reading.recent = parts.recent ? recent_sum_ * decay / weight : 0;
+  reading.deviation = std::sqrt(quadratic(features, pending_.empty() ? p_ : pv_) + (parts.recent ? kNoise / weight : 0));
   return reading;
 }
 
@@ -110,7 +116,7 @@ void Trail::add(const Features& features, double score) {
 }
 
 bool Trail::deposit(const Features& features, const std::array<double, kLandmarks>& similarity, int nearest,
-                    double score, uint64_t task_time, const Population& population) {
+                    double score, uint64_t task_time, const Population& population, const TrailParts& parts) {
   const double mean = along(features, w_);
   add(features, score);
   const Weights gain = rank_one(p_, features);
@@ -120,7 +126,7 @@ bool Trail::deposit(const Features& features, const std::array<double, kLandmark
   recent_n_ = recent_n_ * decay + 1;
   recent_sum_ = recent_sum_ * decay + (score - mean);
   recent_at_ = std::max(recent_at_, task_time);
-  const bool alarm = nearest >= 0 && detect(features, similarity, static_cast<size_t>(nearest), mean, score, population);
+  const bool alarm = parts.detection && nearest >= 0 && detect(features, similarity, static_cast<size_t>(nearest), mean, score, population);
   narrow();
   return alarm;
 }
@@ -171,6 +177,13 @@ bool Trail::detect(const Features& features, const std::array<double, kLandmarks
 }
 
 void Trail::refresh(const Population& population) {
+  if (!also_ && n_ == 0 && std::all_of(s_.begin(), s_.end(), [](double v) { return v == 0; })) {  // most of very many agents
+    p_.fill(0);
+    for (size_t j = 0; j < kQ; ++j) p_[j * kQ + j] = population.tau(j);
+    w_ = population.theta;
+    narrow();
+    return;
+  }
   Square a = s_;
   Weights b = b_;
   if (also_) {

@@ -44,15 +44,20 @@ struct Reading {
   double deviation = 0;  // √(φᵀPφ + v_o), as if what is under way had been deposited
 };
 
+// Parts of the rule that can be left out, as NodeOptions says.
+struct TrailParts {
+  bool recent = true, detection = true;
+};
+
 class Trail {
  public:
   Trail() { refresh({}); }
 
-  Reading read(const Features& features, uint64_t task_time) const;
+  Reading read(const Features& features, uint64_t task_time, const TrailParts& parts = {}) const;
   // One checked outcome. `similarity`: of the place with each landmark, `nearest` the slot (or -1),
   // for the change detector. True when it raised an alarm.
   bool deposit(const Features& features, const std::array<double, kLandmarks>& similarity, int nearest,
-               double score, uint64_t task_time, const Population& population);
+               double score, uint64_t task_time, const Population& population, const TrailParts& parts = {});
   // P and w anew from S, b and the population: (S/σ² + Λ)⁻¹ by Cholesky.
   void refresh(const Population& population);
 

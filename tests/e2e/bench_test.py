@@ -8,8 +8,9 @@ import sys
 import harness
 
 ENGINE = ["pp512", "tg x1 int8", "tg x1 int4", "tg x4", "tg x16", "tg x32", "prefix x16", "ttft", "busy x16"]
-UNITS = {"prefix x16": "s", "ttft": "ms", "busy x16": "share", "memory x16": "MiB"}
-LOWER = {"s", "ms", "MiB"}
+UNITS = {"prefix x16": "s", "ttft": "ms", "busy x16": "share", "memory x16": "MiB",
+         **{f"{what} {count}": "us" for what in ("decide", "deposit") for count in (10, 100, 1000, 10000)}}
+LOWER = {"s", "ms", "us", "MiB"}
 
 
 class Bench(harness.Case):
@@ -50,6 +51,16 @@ class Bench(harness.Case):
             self.check_line(line, "train")
             self.assertGreater(line["peak_bytes"], 0)
         self.colony("bench", "train", "--no-peers", "--dtype", "int8", status=1)
+
+    def test_swarm(self):
+        lines = self.lines("bench", "swarm", "--rounds", 1, "--json")
+        self.assertEqual([line["cell"] for line in lines], [f"{what} {count}" for count in (10, 100, 1000, 10000) for what in ("decide", "deposit")])
+        for line in lines:
+            self.check_line(line, "swarm")
+            self.assertGreaterEqual(line["p95"], line["ours"])
+        self.assertLessEqual(lines[-1]["bytes_per_agent"], 64 * 1024)
+        line, = self.lines("bench", "swarm", "--rounds", 1, "--cells", "deposit 100", "--json")
+        self.assertEqual(line["cell"], "deposit 100")
 
     def test_a_peer_that_cannot_be_had_is_named_with_the_reason(self):
         lines = self.lines("bench", "engine", "--rounds", 1, "--cells", "pp512", "--peers", "llama.cpp", "vllm", "--json", env={"PATH": "/nowhere"})

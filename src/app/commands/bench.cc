@@ -12,6 +12,7 @@
 #include "app/commands/bench_limits.h"
 #include "app/commands/bench_ours.h"
 #include "app/commands/bench_peers.h"
+#include "app/commands/bench_swarm.h"
 #include "app/commands/bench_table.h"
 #include "app/commands/bench_train.h"
 #include "app/console.h"
@@ -510,7 +511,7 @@ Status bench_all(const BenchOptions& options) {
 }  // namespace
 
 const std::vector<std::string>& bench_names() {
-  static const std::vector<std::string> names{"engine", "adapters", "memory", "train", "all"};
+  static const std::vector<std::string> names{"engine", "adapters", "memory", "train", "swarm", "all"};
   return names;
 }
 
@@ -525,6 +526,7 @@ Status run_bench(const BenchOptions& options) {
   if (options.name == "adapters") return bench_adapters(options);
   if (options.name == "memory") return bench_memory(options);
   if (options.name == "train") return bench_train(options);
+  if (options.name == "swarm") return bench_swarm(options);
   if (options.name == "all") return bench_all(options);
   std::string there;
   for (const std::string& name : bench_names()) there += (there.empty() ? "" : ", ") + name;

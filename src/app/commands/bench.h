@@ -4,6 +4,7 @@
 //   adapters   16 sequences with 16 adapters of rank 8, and without
 //   memory     resident memory of 16 agents against the byte ledger
 //   train      updates of a LoRA adapter of rank 8 on all linear modules, beside Python's PEFT and torch
+//   swarm      decisions and deposits at 10 to 10,000 agents
 //   all        all of these, each in a process of its own
 //
 // Rounds alternate cell by cell: ours, then each peer, at least three times; a number is the median, its

@@ -14,6 +14,7 @@ std::string_view unit_name(Unit unit) {
     case Unit::kTokensPerSecond: return "tok/s";
     case Unit::kSeconds: return "s";
     case Unit::kMilliseconds: return "ms";
+    case Unit::kMicroseconds: return "us";
     case Unit::kShare: return "share";
     case Unit::kMebibytes: return "MiB";
   }
@@ -22,7 +23,7 @@ std::string_view unit_name(Unit unit) {
 }
 
 bool lower_is_better(Unit unit) {
-  return unit == Unit::kSeconds || unit == Unit::kMilliseconds || unit == Unit::kMebibytes;
+  return unit == Unit::kSeconds || unit == Unit::kMilliseconds || unit == Unit::kMicroseconds || unit == Unit::kMebibytes;
 }
 
 Value value_of(const Sample& sample, Unit unit, double work) {

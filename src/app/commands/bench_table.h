@@ -18,6 +18,7 @@ enum class Unit : uint8_t {
   kTokensPerSecond,  // work / wall
   kSeconds,          // lower is better
   kMilliseconds,     // lower is better
+  kMicroseconds,     // lower is better; no CPU number
   kShare,            // of what the same work has on a quiet machine
   kMebibytes,        // lower is better
 };

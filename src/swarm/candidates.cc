@@ -1,0 +1,116 @@
+#include "swarm/candidates.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace colony::swarm {
+namespace {
+
+constexpr size_t kScouts = 2;
+
+// The better first; of equals the one with the smaller position.
+bool better(const std::pair<float, uint32_t>& a, const std::pair<float, uint32_t>& b) {
+  return a.first != b.first ? a.first > b.first : a.second < b.second;
+}
+
+}  // namespace
+
+void Candidates::begin(std::vector<Hosted> hosted, bool scanned, const LandmarkMap& map, uint64_t task_time, const TrailParts& parts) {
+  hosted_ = std::move(hosted);
+  scanned_ = scanned;
+  known_ = true;
+  if (!scanned) {
+    picked_.resize(hosted_.size());
+    std::iota(picked_.begin(), picked_.end(), 0U);
+    return;
+  }
+  follow(map);
+  for (auto& column : index_) column.assign(hosted_.size(), 0);
+  lower_.assign(hosted_.size(), 0);
+  single_ = 0;
+  for (size_t at = 0; at < hosted_.size(); ++at) keep(at, task_time, parts);
+}
+
+void Candidates::follow(const LandmarkMap& map) {
+  if (!scanned_) return;
+  centres_[0].count = 1;
+  centres_[0].value[0] = 1;
+  there_[0] = true;
+  for (size_t slot = 0; slot < kLandmarks; ++slot) {
+    there_[slot + 1] = map.there(slot);
+    if (there_[slot + 1]) centres_[slot + 1] = map.features_at(slot);
+  }
+}
+
+void Candidates::keep(size_t at, uint64_t task_time, const TrailParts& parts) {
+  const Trail& trail = *hosted_[at].trail;
+  for (size_t column = 0; column < centres_.size(); ++column) {
+    if (!there_[column]) continue;
+    const Reading reading = trail.read(centres_[column], task_time, parts);
+    index_[column][at] = static_cast<float>(reading.mean + reading.recent + 2 * reading.deviation);
+    if (column == 0) lower_[at] = static_cast<float>(reading.mean + reading.recent - 0.45 / std::sqrt(trail.n() + 2));
+  }
+  // Only when the highest falls must all be looked at.
+  if (at == single_) single_ = static_cast<size_t>(std::max_element(lower_.begin(), lower_.end()) - lower_.begin());
+  else if (lower_[at] > lower_[single_]) single_ = at;
+}
+
+void Candidates::update(AgentId agent, uint64_t task_time, const TrailParts& parts) {
+  if (!known_ || !scanned_) return;
+  const auto at = std::lower_bound(hosted_.begin(), hosted_.end(), agent, [](const Hosted& h, AgentId id) { return h.agent < id; });
+  if (at != hosted_.end() && at->agent == agent) keep(static_cast<size_t>(at - hosted_.begin()), task_time, parts);
+}
+
+void Candidates::take_best(size_t begin, size_t end) {
+  constexpr size_t kBest = kMost - kScouts - 1, kLanes = 8;
+  for (size_t at = begin; at < end; at += kLanes) {
+    const size_t past = std::min(at + kLanes, end);
+    if (best_.size() == kBest) {
+      bool any = false;  // most of the time none of them is good enough
+      for (size_t i = at; i < past; ++i) any |= mixed_[i] > best_[0].first;
+      if (!any) continue;
+    }
+    for (size_t i = at; i < past; ++i) {
+      if (best_.size() == kBest) {
+        if (!(mixed_[i] > best_[0].first)) continue;
+        std::pop_heap(best_.begin(), best_.end(), better);
+        best_.pop_back();
+      }
+      best_.emplace_back(mixed_[i], static_cast<uint32_t>(i));
+      std::push_heap(best_.begin(), best_.end(), better);
+    }
+  }
+}
+
+const std::vector<uint32_t>& Candidates::pick(const Features& features, RngStream rng) {
+  if (!scanned_) return picked_;
+  const size_t count = hosted_.size();
+  mixed_.resize(count);
+  best_.clear();
+  // In blocks, so that what is mixed is looked at while it is near.
+  constexpr size_t kBlock = 512;
+  for (size_t begin = 0; begin < count; begin += kBlock) {
+    const size_t end = std::min(begin + kBlock, count);
+    if (features.count == 1) {
+      std::copy(index_[0].begin() + static_cast<std::ptrdiff_t>(begin), index_[0].begin() + static_cast<std::ptrdiff_t>(end), mixed_.begin() + static_cast<std::ptrdiff_t>(begin));
+    } else {
+      std::fill(mixed_.begin() + static_cast<std::ptrdiff_t>(begin), mixed_.begin() + static_cast<std::ptrdiff_t>(end), 0.0F);
+      for (int i = 1; i < features.count; ++i) {
+        const auto weight = static_cast<float>(features.value[static_cast<size_t>(i)]);
+        const float* column = index_[features.index[static_cast<size_t>(i)]].data();
+        for (size_t at = begin; at < end; ++at) mixed_[at] += weight * column[at];
+      }
+    }
+    take_best(begin, end);
+  }
+  picked_.clear();
+  for (const auto& [value, at] : best_) picked_.push_back(at);
+  picked_.push_back(static_cast<uint32_t>(single_));
+  for (size_t scout = 0; scout < kScouts; ++scout) picked_.push_back(static_cast<uint32_t>(rng.below(count)));
+  std::sort(picked_.begin(), picked_.end());
+  picked_.erase(std::unique(picked_.begin(), picked_.end()), picked_.end());
+  return picked_;
+}
+
+}  // namespace colony::swarm

@@ -1,0 +1,225 @@
+#include "swarm/replay.h"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <numeric>
+
+#include "base/check.h"
+#include "base/rng.h"
+
+namespace colony::swarm {
+namespace {
+
+constexpr uint16_t kStreamSimulation = 7;
+constexpr size_t kExchanging = 6;
+
+// The swarm as it serves: the same steps, messages carried from node to node at once.
+class Colony final : public Policy {
+ public:
+  Colony(size_t arms, const NodeOptions& options, NodeId nodes) : known_(arms) {
+    for (NodeId id = 0; id < nodes; ++id) {
+      NodeOptions own = options;
+      own.id = id;
+      nodes_.emplace_back(own);
+    }
+  }
+
+  size_t choose(const Question& q, const std::vector<uint8_t>& there) override {
+    now_.task_time = now_.step = q.number + 1;
+    for (size_t arm = 0; arm < there.size(); ++arm) {
+      if ((there[arm] != 0) == (known_[arm] != 0)) continue;
+      known_[arm] = there[arm];
+      if (there[arm] != 0) tell(host(arm), AgentBorn{arm + 1, std::to_string(arm)});
+      else tell(host(arm), AgentRetired{arm + 1});
+    }
+    winner_ = 0;
+    asker_ = static_cast<NodeId>(q.number % nodes_.size());
+    tell(asker_, TaskEntered{q.number + 1, q.place, 1});
+    tell(asker_, BidsClosed{q.number + 1});
+    CHECK(winner_ > 0, "somebody bids where somebody is there");
+    return winner_ - 1;
+  }
+
+  void learn(double score) override {
+    tell(asker_, Checked{now_.task_time, winner_, score, 1, true});
+  }
+
+ private:
+  NodeId host(size_t arm) const { return static_cast<NodeId>(arm % nodes_.size()); }
+
+  // The event, and then all messages that come of it, in the order sent.
+  void tell(NodeId node, const Event& event) {
+    take(nodes_[node].step(event, now_));
+    while (!under_way_.empty()) {
+      const auto [to, message] = std::move(under_way_.front());
+      under_way_.pop_front();
+      take(nodes_[to].step(Received{message}, now_));
+    }
+  }
+  void take(std::vector<Effect> effects) {
+    for (auto& effect : effects) {
+      if (auto* send = std::get_if<Send>(&effect)) {
+        const NodeId from = send->to.value_or(0), past = send->to ? from + 1 : static_cast<NodeId>(nodes_.size());
+        for (NodeId to = from; to < past; ++to) under_way_.emplace_back(to, send->message);
+      } else if (const auto* work = std::get_if<Work>(&effect)) {
+        winner_ = work->agent;
+      }
+    }
+  }
+
+  std::vector<Node> nodes_;
+  std::vector<uint8_t> known_;  // arms that were born
+  std::deque<std::pair<NodeId, Message>> under_way_;
+  Now now_;
+  NodeId asker_ = 0;
+  AgentId winner_ = 0;
+};
+
+// Knows every arm's score on the whole course, by domain or over all.
+class Hindsight final : public Policy {
+ public:
+  Hindsight(const Course& course, bool by_domain) : by_domain_(by_domain), sums_((by_domain ? course.domains() : 1) * course.arms()), arms_(course.arms()) {
+    for (size_t t = 0; t < course.tasks(); ++t) {
+      const size_t row = by_domain ? course.question(t).domain : 0;
+      for (size_t arm = 0; arm < arms_; ++arm) {
+        if (course.there(t, arm)) sums_[row * arms_ + arm] += course.score(t, arm);
+      }
+    }
+  }
+  size_t choose(const Question& q, const std::vector<uint8_t>& there) override {
+    size_t best = arms_;
+    const size_t row = by_domain_ ? q.domain : 0;
+    for (size_t arm = 0; arm < arms_; ++arm) {
+      if (there[arm] != 0 && (best == arms_ || sums_[row * arms_ + arm] > sums_[row * arms_ + best])) best = arm;
+    }
+    CHECK(best < arms_, "an arm can be chosen");
+    return best;
+  }
+  void learn(double) override {}
+
+ private:
+  bool by_domain_;
+  std::vector<double> sums_;
+  size_t arms_;
+};
+
+}  // namespace
+
+RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place>& places, const StreamOptions& options)
+    : outcomes_(outcomes), places_(places), options_(options), order_(outcomes.tasks()) {
+  CHECK(options.labels || places.size() == outcomes.tasks(), "a place for each task");
+  std::iota(order_.begin(), order_.end(), size_t{0});
+  for (size_t i = order_.size(); i > 1; --i) {
+    RngStream rng(options.seed, i, 1, kStreamSimulation);
+    std::swap(order_[i - 1], order_[rng.below(i)]);
+  }
+  if (options.tasks > 0 && options.tasks < order_.size()) order_.resize(options.tasks);
+  half_ = order_.size() / 2;
+  behaves_as_.resize(arms());
+  std::iota(behaves_as_.begin(), behaves_as_.end(), size_t{0});
+  std::vector<double> sums(arms());
+  for (const size_t row : order_) {
+    for (size_t arm = 0; arm < arms(); ++arm) sums[arm] += static_cast<double>(outcomes_.score(row, arm));
+  }
+  std::vector<size_t> ranking = behaves_as_;
+  std::stable_sort(ranking.begin(), ranking.end(), [&](size_t a, size_t b) { return sums[a] > sums[b]; });
+  best_ = ranking[0];
+  if (options.drift) {
+    const size_t count = std::min(kExchanging, arms());
+    for (size_t i = 0; i < count; ++i) behaves_as_[ranking[i]] = ranking[count - 1 - i];
+  }
+  for (size_t phase = 0; phase < 2; ++phase) {
+    std::vector<double> phase_sums(arms());
+    const bool changes = options.drift || options.arrival;
+    for (size_t t = changes && phase == 1 ? half_ : 0; t < (changes && phase == 0 ? half_ : order_.size()); ++t) {
+      for (size_t arm = 0; arm < arms(); ++arm) phase_sums[arm] += there(t, arm) ? score(t, arm) : -1;
+    }
+    single_[phase] = static_cast<size_t>(std::max_element(phase_sums.begin(), phase_sums.end()) - phase_sums.begin());
+  }
+  // Labels as places: a direction of its own for each.
+  for (size_t d = 0; options.labels && d < outcomes.domains.size(); ++d) {
+    RngStream rng(0, d, 2, kStreamSimulation);
+    Place place{};
+    double norm = 0;
+    std::array<double, kPlaceDim> v{};
+    for (double& x : v) {
+      x = rng.normal();
+      norm += x * x;
+    }
+    for (size_t i = 0; i < kPlaceDim; ++i) place[i] = static_cast<float>(v[i] / std::sqrt(norm));
+    domain_places_.push_back(place);
+  }
+}
+
+Question RecordedCourse::question(size_t t) const {
+  const size_t row = order_[t];
+  if (!options_.labels) return {t, places_[row], 0};
+  return {t, domain_places_[outcomes_.domain[row]], outcomes_.domain[row]};
+}
+
+double RecordedCourse::score(size_t t, size_t arm) const {
+  return static_cast<double>(outcomes_.score(order_[t], t < half_ ? arm : behaves_as_[arm]));
+}
+
+const std::vector<std::string>& switches() {
+  static const std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration", "gossip"};
+  return names;
+}
+
+Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOptions& options, uint64_t seed) {
+  NodeOptions node;
+  node.seed = seed;
+  for (const std::string& off : options.off) {
+    if (off == "trails") node.trails = false;
+    else if (off == "places") node.places = false;
+    else if (off == "recent") node.recent = false;
+    else if (off == "detection") node.detection = false;
+    else if (off == "exploration") node.explore = false;
+    else if (off == "gossip") node.gossip = false;  // of several nodes
+    else {
+      std::string names;
+      for (const auto& name : switches()) names += (names.empty() ? "" : ", ") + name;
+      return invalid("ablate: found '{}', expected one of: {}", off, names);
+    }
+  }
+  return std::unique_ptr<Policy>(std::make_unique<Colony>(course.arms(), node, options.nodes));
+}
+
+Result<std::unique_ptr<Policy>> make_policy(const PolicySpec& spec, const Course& course, const ColonyOptions& options, uint64_t seed) {
+  if (spec.name == "colony") return make_colony(course, options, seed);
+  if (spec.name == "best-single") return std::unique_ptr<Policy>(std::make_unique<Hindsight>(course, false));
+  if (spec.name == "per-domain-best") {
+    if (course.domains() < 2) return invalid("policy per-domain-best: found a stream without labels (or with one domain), expected --labels");
+    return std::unique_ptr<Policy>(std::make_unique<Hindsight>(course, true));
+  }
+  return make_baseline(spec, course.arms(), course.domains(), seed);
+}
+
+Played play(const Course& course, Policy& policy, const Clock& clock) {
+  Played played;
+  const size_t tasks = course.tasks(), half = tasks / 2;
+  std::vector<uint8_t> there(course.arms());
+  double first = 0, second = 0;
+  for (size_t t = 0; t < tasks; ++t) {
+    for (size_t arm = 0; arm < there.size(); ++arm) there[arm] = course.there(t, arm);
+    const Question question = course.question(t);
+    const double begun = clock.seconds();
+    const size_t arm = policy.choose(question, there);
+    played.seconds += clock.seconds() - begun;
+    CHECK(arm < there.size() && there[arm] != 0, "a policy chooses what is there");
+    const double score = course.score(t, arm);
+    (t < half ? first : second) += score;
+    played.regret += course.regret(t, arm);
+    played.regret_at.push_back(played.regret);
+    played.chosen.push_back(arm);
+    const double paid = clock.seconds();
+    policy.learn(score);
+    played.seconds += clock.seconds() - paid;
+  }
+  played.mean = (first + second) / static_cast<double>(std::max<size_t>(tasks, 1));
+  played.second_half = second / static_cast<double>(std::max<size_t>(tasks - half, 1));
+  return played;
+}
+
+}  // namespace colony::swarm

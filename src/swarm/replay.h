@@ -1,0 +1,85 @@
+// A stream of tasks with known outcomes played to a policy, of which it sees only what it pays for.
+//
+// Courses: recorded outcomes in a seeded order (outcomes.h), and the synthetic bench of changing experts
+// (drift_bench.h). Source: swarm_algorithms 9.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "swarm/outcomes.h"
+#include "swarm/policy.h"
+
+namespace colony::swarm {
+
+class Course {
+ public:
+  virtual ~Course() = default;
+  virtual size_t tasks() const = 0;
+  virtual size_t arms() const = 0;
+  virtual size_t domains() const { return 1; }
+  virtual Question question(size_t t) const = 0;
+  virtual bool there(size_t t, size_t arm) const = 0;
+  virtual double score(size_t t, size_t arm) const = 0;
+  // What choosing `arm` at t loses against the best that could be had.
+  virtual double regret(size_t t, size_t arm) const = 0;
+};
+
+struct StreamOptions {
+  uint64_t seed = 1;     // of the order
+  size_t tasks = 0;      // the first so many of the order; 0: all
+  bool drift = false;    // at half time the six best agents exchange behaviour in reverse order
+  bool arrival = false;  // the best agent can be chosen only from half time on
+  bool labels = false;   // the domain is told: it is the label and, instead of the embedding, the place
+};
+
+// Recorded outcomes in an order drawn from the seed. Regret is against the best single agent in hindsight, of each
+// half where half time changes something. Both references must outlive it; `places`: one a task.
+class RecordedCourse final : public Course {
+ public:
+  RecordedCourse(const Outcomes& outcomes, const std::vector<Place>& places, const StreamOptions& options);
+
+  size_t tasks() const override { return order_.size(); }
+  size_t arms() const override { return outcomes_.agents.size(); }
+  size_t domains() const override { return options_.labels ? outcomes_.domains.size() : 1; }
+  Question question(size_t t) const override;
+  bool there(size_t t, size_t arm) const override { return !(options_.arrival && arm == best_ && t < half_); }
+  double score(size_t t, size_t arm) const override;
+  double regret(size_t t, size_t arm) const override { return score(t, single_[t < half_ ? 0 : 1]) - score(t, arm); }
+
+ private:
+  const Outcomes& outcomes_;
+  const std::vector<Place>& places_;
+  const StreamOptions options_;
+  std::vector<size_t> order_;
+  size_t half_;
+  std::vector<size_t> behaves_as_;  // in the second half
+  size_t best_ = 0;                 // of the stream without drift
+  size_t single_[2] = {0, 0};       // each half's best to compare with
+  std::vector<Place> domain_places_;
+};
+
+// What the swarm runs with when it is played.
+struct ColonyOptions {
+  NodeId nodes = 1;
+  std::vector<std::string> off;  // names of switches()
+};
+// What can be switched off: "trails", "places", "recent", "detection", "exploration".
+const std::vector<std::string>& switches();
+
+// Fails kInvalid when a switch is unknown. `labels` etc. are the course's own matter.
+Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOptions& options, uint64_t seed);
+// Any policy; those in hindsight look at the course.
+Result<std::unique_ptr<Policy>> make_policy(const PolicySpec& spec, const Course& course, const ColonyOptions& options, uint64_t seed);
+
+struct Played {
+  double mean = 0, second_half = 0, regret = 0;  // regret: the sum over the course
+  double seconds = 0;                            // deciding and learning
+  std::vector<double> regret_at;                 // sum up to and with each task
+  std::vector<size_t> chosen;                    // arm of each task
+};
+Played play(const Course& course, Policy& policy, const Clock& clock);
+
+}  // namespace colony::swarm

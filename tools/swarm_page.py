@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Runs `colony replay-outcomes` for every table of docs/swarm.md and writes them there, between the two comments.
+
+  swarm_page.py RECORDED [--colony build/release/colony] [--page docs/swarm.md] [--seeds 10] [--first-seed 51]
+      RECORDED: the folder of mmlupro. Orders before the first seed were used for tuning.
+      --keep DIR: each command's lines are kept there and taken from there when they exist, so that a stopped run goes on.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+
+BEGIN, END = "<!-- begin: tools/swarm_page.py -->", "<!-- end: tools/swarm_page.py -->"
+SMALL, COMPOSED, ALL = ["--pool", "small"], ["--scores", "scores_composed15.csv"], []
+SETS = [("small (14 agents)", SMALL), ("composed15 (composed identities)", COMPOSED), ("all (28 agents)", ALL)]
+BASELINES = "colony,random,best-single,ucb1,thompson,linucb,lints,knn"
+
+
+def interval(low_high):
+    return f"±{(low_high[1] - low_high[0]) / 2:.4f}".replace("±0.", "±.")
+
+
+def share(value):
+    return f"{value:.4f}".lstrip("0")
+
+
+class Page:
+    def __init__(self, options):
+        self.options = options
+        self.text = []
+
+    def lines(self, words, seeds=None):
+        words = [*words, "--json", "--seeds", str(seeds or self.options.seeds), "--first-seed", str(self.options.first_seed)]
+        kept = self.options.keep / ("_".join(words).replace("/", "+")[-200:] + ".jsonl") if self.options.keep else None
+        if kept and kept.exists():
+            out = kept.read_text()
+        else:
+            out = subprocess.run([self.options.colony, "replay-outcomes", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+            if kept:
+                self.options.keep.mkdir(parents=True, exist_ok=True)
+                kept.write_text(out)
+        return [json.loads(line) for line in out.splitlines()]
+
+    def recorded(self, *words):
+        return self.lines([str(self.options.recorded), *words])
+
+    def table(self, title, head, rows):
+        self.text += [f"### {title}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+    def policies(self, title, lines):
+        rows = []
+        for line in lines:
+            against = line.get("against")
+            paired = f"{against['difference']:+.4f} {interval(against['ci95'])}" if against else ""
+            rows.append([f"`{line['policy']}`", f"{share(line['mean'])} {interval(line['ci95'])}", f"{share(line['second_half'])} {interval(line['second_half_ci95'])}",
+                         f"{line['regret']:.0f}", paired, f"{line['decisions_per_s']:,.0f}"])
+        self.table(title, ["policy", "mean", "second half", "regret", "paired with the first", "decisions/s"], rows)
+
+    def write(self):
+        for name, words in SETS:
+            self.policies(f"Stationary: {name}", self.recorded(*words, "--policy", BASELINES))
+        for name, words in SETS[:2]:
+            self.policies(f"Drift at half time: {name}", self.recorded(*words, "--policy", "colony,ucb1,ucb1:gamma=0.999,linucb,knn", "--drift"))
+            self.policies(f"The best agent comes at half time: {name}", self.recorded(*words, "--policy", "colony,ucb1,linucb,knn", "--arrival"))
+        for tasks in ("768", "2840"):
+            for name, words in SETS:
+                self.policies(f"The first {tasks} tasks: {name}", self.recorded(*words, "--policy", "colony,ucb1,linucb,knn", "--tasks", tasks))
+        rows = []
+        for name, words in SETS:
+            rows.append([name, *(f"{share(line['mean'])} {interval(line['ci95'])}" for nodes in ("1", "4", "14") for line in self.recorded(*words, "--nodes", nodes))])
+        self.table("Agents spread over nodes, each with its own map", ["set", "1 node", "4 nodes", "14 nodes"], rows)
+        for name, words in SETS[:2]:
+            self.policies(f"With labels as places: {name}", self.recorded(*words, "--labels", "--policy", "colony,per-domain-best,ucb1,thompson,linucb"))
+        for name, words in [*SETS, ("small, drift", [*SMALL, "--drift"])]:
+            self.policies(f"Without parts of the rule: {name}", self.recorded(*words, "--ablations"))
+        rows = []
+        for variant in ("main", "none", "region", "break"):
+            for line in self.lines(["--synthetic", variant, "--policy", "colony,random,best-single,ucb1,linucb,linucb:gamma=0.9995,knn", *(["--ablations"] if variant == "main" else [])],
+                                   seeds=2 * self.options.seeds):
+                against = line.get("against")
+                regret = line["regret_ci95"]
+                rows.append([variant, f"`{line['policy']}`", f"{line['regret']:.0f} ±{(regret[1] - regret[0]) / 2:.0f}", share(line["second_half"])])
+        self.table("Synthetic bench of changing experts: total regret", ["variant", "policy", "regret", "mean score, second half"], rows)
+        page = self.options.page.read_text()
+        before, after = page[:page.index(BEGIN) + len(BEGIN)], page[page.index(END):]
+        self.options.page.write_text(before + "\n" + "\n".join(self.text) + after)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recorded", type=pathlib.Path)
+    parser.add_argument("--colony", default="build/release/colony")
+    parser.add_argument("--page", type=pathlib.Path, default="docs/swarm.md")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=51)
+    parser.add_argument("--keep", type=pathlib.Path)
+    Page(parser.parse_args()).write()
+
+
+if __name__ == "__main__":
+    main()
