@@ -1,7 +1,9 @@
 // Central bandits, for comparison. Constants' defaults: tuned on the design orders of docs/swarm.md.
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
+#include <functional>
 
 #include "base/check.h"
 #include "base/json.h"
@@ -223,12 +225,16 @@ class Knn final : public Policy {
     std::vector<std::pair<float, size_t>> near;
     near.reserve(seen_.size());
     for (size_t i = 0; i < seen_.size(); ++i) {
-      float cosine = 0;
-      for (size_t d = 0; d < kPlaceDim; ++d) cosine += place_[d] * seen_[i].place[d];
+      constexpr size_t kLanes = 8;
+      std::array<float, kLanes> lanes{};
+      for (size_t d = 0; d < kPlaceDim; d += kLanes) {
+        for (size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += place_[d + lane] * seen_[i].place[d + lane];
+      }
+      const float cosine = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
       if (cosine > 0) near.emplace_back(cosine, i);
     }
     const size_t k = std::min(k_, near.size());
-    std::partial_sort(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(k), near.end(), std::greater<>());
+    if (k < near.size()) std::nth_element(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(k), near.end(), std::greater<>());
     std::vector<double> weight(there.size(), prior_), sum(there.size(), prior_ * prior_mean_);
     for (size_t i = 0; i < k; ++i) {
       const Seen& one = seen_[near[i].second];

@@ -7,7 +7,7 @@
 namespace colony::swarm {
 namespace {
 
-constexpr size_t kScouts = 2;
+constexpr size_t kScouts = 2, kColumns = 3;
 
 // The better first; of equals the one with the smaller position.
 bool better(const std::pair<float, uint32_t>& a, const std::pair<float, uint32_t>& b) {
@@ -88,19 +88,23 @@ const std::vector<uint32_t>& Candidates::pick(const Features& features, RngStrea
   const size_t count = hosted_.size();
   mixed_.resize(count);
   best_.clear();
+  // The place's weightiest landmarks say enough about who is worth a reading.
+  std::array<std::pair<float, const float*>, Features::kMax> weightiest;
+  size_t columns = 0;
+  for (int i = features.count == 1 ? 0 : 1; i < features.count; ++i) {
+    weightiest[columns++] = {static_cast<float>(features.value[static_cast<size_t>(i)]), index_[features.index[static_cast<size_t>(i)]].data()};
+  }
+  const auto end_of = [&](size_t count_of) { return weightiest.begin() + static_cast<std::ptrdiff_t>(count_of); };
+  std::partial_sort(weightiest.begin(), end_of(std::min(columns, kColumns)), end_of(columns), [](const auto& x, const auto& y) { return x.first > y.first; });
+  columns = std::min(columns, kColumns);
   // In blocks, so that what is mixed is looked at while it is near.
   constexpr size_t kBlock = 512;
   for (size_t begin = 0; begin < count; begin += kBlock) {
     const size_t end = std::min(begin + kBlock, count);
-    if (features.count == 1) {
-      std::copy(index_[0].begin() + static_cast<std::ptrdiff_t>(begin), index_[0].begin() + static_cast<std::ptrdiff_t>(end), mixed_.begin() + static_cast<std::ptrdiff_t>(begin));
-    } else {
-      std::fill(mixed_.begin() + static_cast<std::ptrdiff_t>(begin), mixed_.begin() + static_cast<std::ptrdiff_t>(end), 0.0F);
-      for (int i = 1; i < features.count; ++i) {
-        const auto weight = static_cast<float>(features.value[static_cast<size_t>(i)]);
-        const float* column = index_[features.index[static_cast<size_t>(i)]].data();
-        for (size_t at = begin; at < end; ++at) mixed_[at] += weight * column[at];
-      }
+    for (size_t at = begin; at < end; ++at) mixed_[at] = weightiest[0].first * weightiest[0].second[at];
+    for (size_t i = 1; i < columns; ++i) {
+      const auto [weight, column] = weightiest[i];
+      for (size_t at = begin; at < end; ++at) mixed_[at] += weight * column[at];
     }
     take_best(begin, end);
   }

@@ -115,8 +115,8 @@ using Effect = std::variant<Send, Explain, Work, Deposited, Ended, Switched>;
 struct NodeOptions {
   NodeId id = 0;
   uint64_t seed = 0;
-  size_t scan_all = 64;   // up to so many hosted agents each one bids; of more the candidates (candidates.h)
   // What can be switched off, to measure what each is worth.
+  bool explore = true;    // false: the index is mean + recent
   bool trails = true;     // false: every bid has the index 0, so agents are drawn
   bool places = true;     // false: every task is at the same place
   bool recent = true;     // false: no recent record
