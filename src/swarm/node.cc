@@ -20,6 +20,7 @@ constexpr uint64_t kGossipSteps = 256;                       // where nothing is
 constexpr size_t kPeersMax = 1024;
 constexpr uint64_t kNewsTasks = 1000;    // a population record lasts that long without a newer one
 constexpr double kServed = 0.35;         // a map that serves worse than that is not for our tasks
+constexpr uint32_t kServedFrom = 256;
 constexpr double kLoadTarget = 4;        // tasks of one agent at once
 constexpr uint32_t kSilencesMax = 6;     // the window doubles that often
 
@@ -305,8 +306,9 @@ void Node::State::learn(const Announce& m, const Now& now) {
 // be believed beside the own deposits: 8 + 4 n (5.4).
 void Node::State::refresh(AgentId id, Member& member) {
   if (options.gossip) {
-    auto also = std::make_shared<Evidence>();
+    std::shared_ptr<Evidence> also;  // most agents have lived at one node only
     const auto add = [&](const Evidence& e) {
+      if (!also) also = std::make_shared<Evidence>();
       for (size_t i = 0; i < e.s.size(); ++i) also->s[i] += e.s[i];
       for (size_t j = 0; j < kFeatures; ++j) also->b[j] += e.b[j];
       also->n += e.n;
@@ -319,7 +321,7 @@ void Node::State::refresh(AgentId id, Member& member) {
       const auto forgotten = member.forgotten.find(record.writer);
       if (forgotten == member.forgotten.end() || record.stamp > forgotten->second) add(evidence_of(record));
     }
-    if (also->n > 0) {
+    if (also && also->n > 0) {
       const double most = 8 + 4 * member.trail.own().n, share = options.audit && also->n > most ? most / also->n : 1;
       for (double& value : also->s) value *= share;
       for (double& value : also->b) value *= share;
@@ -690,7 +692,9 @@ void Node::State::received(const Delta& m, const Now&) {
   if (!options.gossip || m.from == options.id) return;
   hear_of(m.from);
   replica.merge(m);
-  if (m.landmarks && m.landmarks->valid() && map.served_by(*m.landmarks) >= kServed && replica.offer(m.landmarks)) {
+  // An early map is soon made anew, so it is taken as it is; a later one must fit what was heard here.
+  const bool fits = m.landmarks && m.landmarks->valid() && (m.landmarks->epoch < kServedFrom || map.served_by(*m.landmarks) >= kServed);
+  if (fits && replica.offer(m.landmarks)) {
     use_landmarks(replica.landmarks());
   }
   for (const TrailRecord& record : replica.take_returned()) {
