@@ -63,7 +63,7 @@ void check(const Golden& golden, bool recompute) {
   const auto read = lora->read(golden.run / "init" / "adapter_model.safetensors");
   ASSERT_TRUE(read) << read.error().message;
 
-  AdamW adam(lora->values().size(), {run["betas"][0], run["betas"][1], run["eps"], run["weight_decay"]});
+  AdamW adam(lora->values().size(), {run["betas"][0].get<double>(), run["betas"][1].get<double>(), run["eps"].get<double>(), run["weight_decay"].get<double>()});
   const auto accum = run["accum"].get<size_t>();
   const auto steps = run["steps"].get<int64_t>();
   const Json& masks = run["label_mask_first"];

@@ -187,12 +187,15 @@ class Train(harness.Case):
         self.assertIn("cannot be trained", fails(self.data, "--targets", "lm_head"))
         self.assertIn("loss", fails(self.data, "--lr", 10, "--warmup", 0, "--clip", 0, "--steps", 200, "--weight-decay", 1))
         shutil.rmtree(out, ignore_errors=True)
-        self.assertIn("--memory", fails(self.data, "--memory", "200KiB") + "--memory")
+        self.assertIn("raise --memory", fails(self.data, "--memory", "200KiB"))
         fails(self.folder / "absent.jsonl")
         fails(self.data, "--resume")
         fails(self.data, "--epochs", 2, status=2)  # beside --steps
         _, err = self.colony("train", self.data, status=2)
         self.assertIn("--out", err)
+        # A little memory: fewer rows at once, then activations twice.
+        _, err = self.colony("train", self.data, "--model", self.model, "--out", self.folder / "little", "--steps", 2, "--memory", "700KiB")
+        self.assertIn("rows at once", err)
         # Some bad lines: the rest is learnt, and the status says so.
         self.colony("train", self.write("some.jsonl", [*rows(20), {"prompt": 3}]), "--model", self.model, "--out", self.folder / "some", "--steps", 2, status=1)
         self.assertTrue((self.folder / "some/adapter_config.json").exists())

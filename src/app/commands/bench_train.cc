@@ -8,7 +8,7 @@ namespace colony::app {
 
 Result<std::unique_ptr<OursTrain>> OursTrain::open(const std::filesystem::path& model, tensor::WeightType dtype, int rank, ByteLedger& ledger,
                                                    tensor::ThreadPool& pool) {
-  std::unique_ptr<OursTrain> own(new OursTrain(ledger, pool));
+  std::unique_ptr<OursTrain> own(new OursTrain(pool));
   own->dtype_ = dtype;
   ASSIGN_OR_RETURN(own->network_, train::Network::load(model, {dtype}, ledger, pool));
   std::vector<model::LoraModule> modules;

@@ -34,10 +34,9 @@ class OursTrain {
   double limit(const TrainShape& shape, const tensor::MachineLimits& machine) const;
 
  private:
-  OursTrain(ByteLedger& ledger, tensor::ThreadPool& pool) : ledger_(ledger), pool_(pool) {}
+  explicit OursTrain(tensor::ThreadPool& pool) : pool_(pool) {}
   void update(const Prompts& ids, const TrainShape& shape);
 
-  ByteLedger& ledger_;
   tensor::ThreadPool& pool_;
   tensor::WeightType dtype_ = tensor::WeightType::kBf16;
   std::unique_ptr<train::Network> network_;

@@ -281,12 +281,21 @@ Result<int> run_train(const TrainCommand& command) {
   network->initialise_magnitudes(lora, pool);
   ASSIGN_OR_RETURN(const auto trainer_lease, ledger.take("trainer", train::trainer_bytes(lora)));
   train::TrainOptions loop = command.loop;
-  loop.chunk_tokens = std::max(loop.chunk_tokens, longest);
   loop.schedule = command.schedule == "linear" ? train::Schedule::kLinear : command.schedule == "constant" ? train::Schedule::kConstant : train::Schedule::kCosine;
-  Status room = network->reserve(loop.chunk_tokens, lora, command.recompute);
-  if (!room && !command.recompute) {
-    room = network->reserve(loop.chunk_tokens, lora, true);
-    if (room) note("activations are computed again in the backward direction, since --memory has no room to keep them");
+  // Fewer rows at once before activations are computed twice, down to the longest example alone.
+  Status room;
+  const int64_t most = std::max(loop.chunk_tokens, longest);
+  for (const bool recompute : {false, true}) {
+    if (command.recompute && !recompute) continue;
+    for (int64_t rows = most;; rows = std::max(longest, rows / 2)) {
+      room = network->reserve(rows, lora, recompute);
+      loop.chunk_tokens = rows;
+      if (room || rows == longest || (!recompute && rows <= most / 4)) break;
+    }
+    if (!room) continue;
+    if (loop.chunk_tokens < most) note("{} rows at once instead of {}, since --memory has no room for more", loop.chunk_tokens, most);
+    if (recompute && !command.recompute) note("activations are computed again in the backward direction, since --memory has no room to keep them");
+    break;
   }
   if (!room) return std::move(room).error();
   note("{} adapted modules, {} numbers to learn", lora.modules().size(), lora.values().size());
