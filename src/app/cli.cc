@@ -201,7 +201,7 @@ int run_cli(int argc, char** argv) {
   TrainCommand train;
   {
     CLI::App& v = verb(cli, "train", "fine-tune a LoRA adapter on JSON lines", "colony train data.jsonl --out my-adapter --minutes 10");
-    v.add_option("DATA", train.file, "JSON lines of prompt and answer, prompt and completion, or messages; - is standard input")->required();
+    v.add_option("DATA", train.file, "JSON lines (or a .csv file) of prompt and answer, prompt and completion, or messages; - is standard input")->required();
     v.add_option("--out", train.out, "the PEFT folder to make");
     v.add_option("--agent", train.agent, "make or teach this agent: the adapter goes into its folder");
     v.add_option("--agents", train.agents, "folder of agents (default: ./agents)");

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/sha256.h"
+#include "data/csv.h"
 
 namespace colony::train {
 namespace {
@@ -44,8 +45,7 @@ struct Line {
   Json messages;
   std::string prompt, answer;
 };
-Result<Line> parse_line(std::string_view bytes, bool raw) {
-  ASSIGN_OR_RETURN(const Json fields, parse_json(bytes));
+Result<Line> parse_line(const Json& fields, bool raw) {
   if (!fields.is_object()) return invalid("found {}, expected an object", json_kind(fields));
   Line line;
   const Json *messages = member(fields, "messages"), *prompt = member(fields, "prompt"), *text = member(fields, "text");
@@ -171,18 +171,24 @@ Result<ExampleFile> read_examples(std::string_view bytes, const ExampleOptions& 
   ExampleFile file;
   file.content_hash = sha256_hex(bytes);
   std::set<std::string> seen;
-  int64_t number = 0;
-  bool any = false;
-  for (size_t at = 0; at < bytes.size();) {
-    const size_t end = std::min(bytes.find('\n', at), bytes.size());
-    std::string_view line = bytes.substr(at, end - at);
-    at = end + 1;
-    ++number;
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.remove_suffix(1);
-    if (line.empty()) continue;
-    any = true;
-    const auto make = [&]() -> Result<Example> {
-      ASSIGN_OR_RETURN(const Line parsed, parse_line(line, !text.render));
+  std::vector<data::CsvRow> rows;
+  if (options.csv) {
+    ASSIGN_OR_RETURN(rows, data::parse_csv(bytes));
+  } else {
+    int64_t number = 0;
+    for (size_t at = 0; at < bytes.size();) {
+      const size_t end = std::min(bytes.find('\n', at), bytes.size());
+      const std::string_view line = bytes.substr(at, end - at);
+      at = end + 1;
+      ++number;
+      if (line.find_first_not_of(" \t\r") != std::string_view::npos) rows.push_back({number, parse_json(line)});
+    }
+  }
+  if (rows.empty()) return invalid("there is no line");
+  for (auto& [number, fields] : rows) {
+    const auto make = [&, &row = fields]() -> Result<Example> {
+      if (!row) return Error(row.error());
+      ASSIGN_OR_RETURN(const Line parsed, parse_line(*row, !text.render));
       return example_of(parsed, text, options);
     };
     auto example = make();
@@ -214,7 +220,6 @@ Result<ExampleFile> read_examples(std::string_view bytes, const ExampleOptions& 
     read.example = std::move(*example);
     file.examples.push_back(std::move(read));
   }
-  if (!any) return invalid("there is no line");
   return file;
 }
 

@@ -1,4 +1,4 @@
-// Training data: JSON lines become token ids with a mark on every token the loss sees.
+// Training data: JSON lines, or the rows of a CSV file with these names as columns, become token ids with a mark on every token the loss sees.
 //
 // A line is {"messages"}, {"prompt", "completion"}, {"prompt", "answer"} or, raw only, {"text"}; other fields are
 // ignored. A prompt is one user message through the model's chat template (or, raw, as it is); a target is
@@ -35,6 +35,7 @@ enum class TooLong : uint8_t {
 };
 
 struct ExampleOptions {
+  bool csv = false;         // else JSON lines
   bool answer_only = true;  // else every token but the first is a target
   int64_t max_length = 0;   // > 0
   TooLong too_long = TooLong::kRefuse;
@@ -54,7 +55,7 @@ struct ExampleFile {
   std::string content_hash;
 };
 
-// Blank lines are skipped. Fails kInvalid when there is no line at all.
+// Blank lines are skipped. Fails kInvalid when there is no line at all, or no CSV header.
 Result<ExampleFile> read_examples(std::string_view bytes, const ExampleOptions& options, const TextSide& text);
 
 // Moves about `share` of the examples, all those of a prompt together, into the second of the two: by a hash of the

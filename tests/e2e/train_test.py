@@ -162,6 +162,9 @@ class Train(harness.Case):
         # Rendered, with the answers' ends but not what stands behind the last: two turns and two single ones.
         texts = ["u:is red warm|a:warm|u:is blue warm|a:cold|", "u:is green warm|a:cold|", "u:is yellow warm|a:warm|"]
         self.assertEqual(lines[0]["tokens"], sum(map(len, texts)))
+        table = self.write("t.csv", ["answer,note,prompt", "warm,,is red warm", '"co""ld",x,"is blue, warm"'])
+        lines = self.lines("train", table, "--out", self.folder / "t", *common)
+        self.assertEqual(lines[0]["tokens"], len("u:is red warm|a:warm|") + len("u:is blue warm|a:cold|"))  # the tokenizer has no comma and no quote
         raw = self.write("raw.jsonl", [{"prompt": "is red warm", "completion": "yes"}, {"text": "a text."}])
         lines = self.lines("train", raw, "--out", self.folder / "r", "--raw", *common)
         self.assertEqual(lines[0]["tokens"], len("is red warmyes|") + len("a text.|"))
@@ -172,7 +175,7 @@ class Train(harness.Case):
         def fails(data, *more, status=1):
             steps = [] if "--steps" in more else ["--steps", 2]
             _, err = self.colony("train", data, "--model", self.model, "--out", out, *steps, *more, status=status)
-            self.assertFalse((out / "adapter_config.json").exists())
+            self.assertEqual((out / "adapter_config.json").exists(), "d.csv" in str(data))
             return err
         self.assertIn("no line", fails(self.write("empty.jsonl", [])))
         self.assertIn("bad.jsonl:1:", fails(self.write("bad.jsonl", ["{"])))
@@ -182,7 +185,9 @@ class Train(harness.Case):
         self.assertIn("end-of-turn", fails(self.write("bad.jsonl", [{"prompt": "a", "answer": "b</s>c"}])))
         self.assertIn("--max-length", fails(self.write("long.jsonl", [{"prompt": "a" * 80, "answer": "b"}])))
         self.assertIn("both files", fails(self.data, "--valid", self.write("v.jsonl", rows(3))))
-        self.assertIn("not supported", fails(self.write("d.csv", ["prompt,answer"])))
+        self.assertIn("not supported", fails(self.write("d.parquet", ["PAR1"])))
+        self.assertIn("d.csv:3:", fails(self.write("d.csv", ["prompt,answer", "a,b", "a"])))
+        shutil.rmtree(out, ignore_errors=True)
         self.assertIn("target_modules", fails(self.data, "--targets", "nowhere"))
         self.assertIn("cannot be trained", fails(self.data, "--targets", "lm_head"))
         self.assertIn("loss", fails(self.data, "--lr", 10, "--warmup", 0, "--clip", 0, "--steps", 200, "--weight-decay", 1))

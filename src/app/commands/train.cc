@@ -101,10 +101,11 @@ Result<Pupil> find_pupil(const TrainCommand& command) {
   return pupil;
 }
 
-Result<train::ExampleFile> read_data(const std::string& file, const train::ExampleOptions& options, const train::TextSide& text) {
-  for (const char* other : {".csv", ".tsv", ".parquet", ".txt"}) {
-    if (file.ends_with(other)) return invalid("{}: training reads JSON lines; {} files are not supported", file, other);
+Result<train::ExampleFile> read_data(const std::string& file, train::ExampleOptions options, const train::TextSide& text) {
+  for (const char* other : {".tsv", ".parquet", ".txt"}) {
+    if (file.ends_with(other)) return invalid("{}: training reads JSON lines and CSV; {} files are not supported", file, other);
   }
+  options.csv = file.ends_with(".csv");
   ASSIGN_OR_RETURN(const std::string bytes, read_file_or_input(file));
   auto read = train::read_examples(bytes, options, text);
   if (!read) return std::move(read).error().in(file);
