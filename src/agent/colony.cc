@@ -403,6 +403,7 @@ struct Colony::State {
       requests.erase(*job.request);
       job.request.reset();
     }
+    std::erase_if(endings, [&](const Ending& ending) { return ending.index == job.index; });
     tell_living(swarm::TaskWithdrawn{job.id});
     job.spec.reset();
     job.agent = 0;
@@ -534,6 +535,8 @@ struct Colony::State {
     pump();
     if (!job.ended) {
       CHECK(!failed, "a last vote ends the task");
+      // The next one's node died or gave it away since it bid: it is announced anew, voters left out.
+      if (!job.spec) restart(job);
       return true;
     }
     take_verdict(job, ending);
@@ -644,8 +647,9 @@ struct Colony::State {
 
   Result<std::vector<FinalRow>> step() {
     look_at_files();
-    endings.clear();
+    // Scripts that were recruited at the end of the last step have answered already.
     if (options.deadline && clock.now() >= *options.deadline) {
+      endings.clear();
       end_everything("the deadline of the run passed before this task had an answer");
     } else {
       submit_places();

@@ -359,7 +359,7 @@ TEST_F(ColonyTest, KillAnyNodeAtAnyStepAndNothingIsLost) {
       if ((at + static_cast<int>(victim)) % 3 != 0 && at > 12) continue;  // every step, not every pair
       MemoryLog log;
       auto colony = make(log);
-      add_tasks(*colony, 24);
+      add_tasks(*colony, 30);
       bool killed = false, revived = false;
       size_t before_kill = 0;
       for (int step = 0; !colony->done(); ++step) {
@@ -383,8 +383,8 @@ TEST_F(ColonyTest, KillAnyNodeAtAnyStepAndNothingIsLost) {
         }
       }
       rows_after_kills += log.rows.size() - before_kill;
-      ASSERT_EQ(log.rows.size(), 24U) << "node " << victim << " at step " << at;
-      ASSERT_EQ(colony->progress().final, 24);
+      ASSERT_EQ(log.rows.size(), 30U) << "node " << victim << " at step " << at;
+      ASSERT_EQ(colony->progress().final, 30);
       ASSERT_EQ(colony->progress().failed, 0) << "node " << victim << " at step " << at;
       for (const auto& [index, row] : log.rows) ASSERT_TRUE(row.success);
       if (!killed) at = 1000;  // the run is shorter than that

@@ -24,6 +24,10 @@ constexpr uint32_t kServedFrom = 256;
 constexpr double kLoadTarget = 4;        // tasks of one agent at once
 constexpr uint32_t kSilencesMax = 6;     // the window doubles that often
 
+// After a rebuild all records are under new landmarks: they are exchanged, and what they say of the
+// population is taken in, at 4, 8 … 64 tasks.
+bool soon(uint64_t tasks) { return tasks >= 4 && tasks <= 64 && (tasks & (tasks - 1)) == 0; }
+
 }  // namespace
 
 Node::Node(const NodeOptions& options) : state_(std::make_unique<State>(options)) {}
@@ -90,6 +94,10 @@ void Node::State::entered(const TaskEntered& e, const Now& now) {
     if (options.quorum) ask.quorum = Quorum(*options.quorum);
     ask.round = e.round;
   } else {
+    if (e.round > ask.round + 1) {  // another asked in between: what was said here is not what was said there
+      ask.quorum = Quorum(options.quorum.value_or(QuorumOptions()));
+      ask.assigned.clear();
+    }
     ask.round = std::max(ask.round + 1, e.round);
   }
   ask.place = e.place;
@@ -242,7 +250,7 @@ void Node::State::received(const Announce& m, const Now& now) {
   }
   if (announced.insert(m.task)) {
     learn(m, now);
-    const bool due = heard - gossiped >= (replica.settled() ? kGossipEvery : kGossipUnsettled);
+    const bool due = soon(heard - rebuilt + 1) || heard - gossiped >= (replica.settled() ? kGossipEvery : kGossipUnsettled);
     if (options.gossip && due) gossip(now);
   }
 }
@@ -281,7 +289,8 @@ void Node::State::learn(const Announce& m, const Now& now) {
     candidates.forget();
     map.close_full_log();
     if (map.log().empty()) std::vector<Extra>().swap(extras);
-  } else if (heard % kPopulationEvery == 0) {
+    rebuilt = heard;
+  } else if (heard % kPopulationEvery == 0 || (options.gossip && !peers.empty() && soon(heard - rebuilt))) {
     refresh_population();
     candidates.follow(map);
   }

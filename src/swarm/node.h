@@ -121,7 +121,7 @@ struct NodeOptions {
   bool places = true;     // false: every task is at the same place
   bool recent = true;     // false: no recent record
   bool detection = true;  // false: no alarms
-  bool explore = true;    // false: the index is mean + recent
+  size_t scan_all = 64;   // up to so many hosted agents each one bids; of more the candidates (candidates.h)
   // One map, population weights and trails of agents that moved, by gossip.
   bool gossip = true;
   bool audit = true;        // askers check others' claims against outcomes

@@ -121,6 +121,7 @@ struct Node::State {
   uint64_t landmarks_id = 0;             // of the map in use, as it was at its rebuild
   std::map<NodeId, uint64_t> peers;      // heard of, and when (tasks)
   std::map<NodeId, std::pair<Stamp, uint64_t>> population_news;  // what came last, and when
+  uint64_t rebuilt = 0;                  // heard when the map was made anew last
   uint64_t gossiped = 0, gossiped_step = 0;
   Audit audit;
   DanceFloor floor;
