@@ -75,7 +75,7 @@ class Page:
             self.policies(f"Without parts of the rule: {name}", self.recorded(*words, "--ablations"))
         rows = []
         for variant in ("main", "none", "region", "break"):
-            words = ["colony,random,best-single,ucb1,linucb,linucb:gamma=0.9995,knn:window=2500", "--ablations"] if variant == "main" else ["colony,ucb1,linucb"]
+            words = ["colony,random,best-single,ucb1,linucb,knn:window=2500", "--ablations"] if variant == "main" else ["colony,ucb1,linucb"]
             for line in self.lines(["--synthetic", variant, "--policy", *words], seeds=2 * self.options.seeds):
                 regret = line["regret_ci95"]
                 rows.append([variant, f"`{line['policy']}`", f"{line['regret']:.0f} ±{(regret[1] - regret[0]) / 2:.0f}", share(line["second_half"])])

@@ -134,8 +134,7 @@ class Thompson final : public Policy {
 // Sources: Li et al. 2010, arXiv:1003.0146; Agrawal, Goyal 2013, arXiv:1209.3352.
 class Linear final : public Policy {
  public:
-  Linear(size_t arms, uint64_t seed, double ridge, double width, double gamma, bool draw)
-      : arms_(arms), seed_(seed), ridge_(ridge), width_(width), gamma_(gamma), draw_(draw) {
+  Linear(size_t arms, uint64_t seed, double ridge, double width, bool draw) : arms_(arms), seed_(seed), width_(width), draw_(draw) {
     for (auto& arm : arms_) {
       arm.inverse.assign(kSize * kSize, 0);
       for (size_t i = 0; i < kSize; ++i) arm.inverse[i * kSize + i] = static_cast<float>(1 / ridge);
@@ -145,10 +144,8 @@ class Linear final : public Policy {
     x_.fill(0);
     std::copy(q.place.begin(), q.place.end(), x_.begin());
     x_[kPlaceDim] = 0.5F;
-    ++task_;
     return arm_ = best_arm(there, dice(seed_, q.number, 0), [&](size_t arm) {
-             Arm& of = arms_[arm];
-             fade(of);
+             const Arm& of = arms_[arm];
              const Vector along = times(of, x_);
              double mean = 0, variance = 0;
              for (size_t i = 0; i < kSize; ++i) {
@@ -177,7 +174,6 @@ class Linear final : public Policy {
   struct Arm {
     std::vector<float> inverse;
     Vector b{};
-    uint64_t at = 0;
   };
   Vector times(const Arm& arm, const Vector& x) const {
     Vector out{};
@@ -186,23 +182,9 @@ class Linear final : public Policy {
     }
     return out;
   }
-  // Older evidence counts gamma less a task: A = γ^age A, so its inverse grows; held below the ridge's.
-  void fade(Arm& arm) const {
-    if (gamma_ >= 1 || arm.at == task_) return;
-    const auto factor = static_cast<float>(std::pow(gamma_, static_cast<double>(task_ - arm.at)));
-    arm.at = task_;
-    float most = 0;
-    for (size_t i = 0; i < kSize; ++i) most = std::max(most, arm.inverse[i * kSize + i]);
-    const float grown = std::min(1 / factor, static_cast<float>(1 / ridge_) / most);
-    if (grown > 1) {
-      for (float& v : arm.inverse) v *= grown;
-      for (float& v : arm.b) v /= grown;
-    }
-  }
-
   std::vector<Arm> arms_;
-  uint64_t seed_, task_ = 0;
-  double ridge_, width_, gamma_;
+  uint64_t seed_;
+  double width_;
   bool draw_;
   Vector x_{};
   size_t arm_ = 0;
@@ -290,8 +272,8 @@ const std::vector<PolicyKind>& policy_kinds() {
       {"per-domain-best", "the best agent of each labelled domain, known in hindsight", {}, true, true},
       {"ucb1", "mean + c sqrt(ln t / n), no context (with labels: one a domain)", {{"c", 0.3}, {"gamma", 1}}, false, false},
       {"thompson", "a draw from each agent's Beta, no context (with labels: one a domain)", {{"a", 1}, {"b", 1}, {"w", 4}, {"gamma", 1}}, false, false},
-      {"linucb", "ridge regression on the place, mean + alpha sd", {{"alpha", 0.1}, {"ridge", 10}, {"gamma", 1}}, false, false},
-      {"lints", "ridge regression on the place, a draw with v sd", {{"v", 0.1}, {"ridge", 10}, {"gamma", 1}}, false, false},
+      {"linucb", "ridge regression on the place, mean + alpha sd", {{"alpha", 0.1}, {"ridge", 10}}, false, false},
+      {"lints", "ridge regression on the place, a draw with v sd", {{"v", 0.1}, {"ridge", 10}}, false, false},
       {"knn", "votes of the nearest earlier tasks; any agent with epsilon", {{"k", 300}, {"window", 0}, {"epsilon", 0.02}, {"prior", 2}, {"mean", 0.5}}, false, false},
   };
   return kinds;
@@ -343,8 +325,8 @@ std::unique_ptr<Policy> make_baseline(const PolicySpec& given, size_t arms, size
   const auto constant = [&](const char* key) { return spec.constants.at(key); };
   if (spec.name == "ucb1") return std::make_unique<Ucb1>(arms, domains, seed, constant("c"), constant("gamma"));
   if (spec.name == "thompson") return std::make_unique<Thompson>(arms, domains, seed, spec);
-  if (spec.name == "linucb") return std::make_unique<Linear>(arms, seed, constant("ridge"), constant("alpha"), constant("gamma"), false);
-  if (spec.name == "lints") return std::make_unique<Linear>(arms, seed, constant("ridge"), constant("v"), constant("gamma"), true);
+  if (spec.name == "linucb") return std::make_unique<Linear>(arms, seed, constant("ridge"), constant("alpha"), false);
+  if (spec.name == "lints") return std::make_unique<Linear>(arms, seed, constant("ridge"), constant("v"), true);
   if (spec.name == "knn") return std::make_unique<Knn>(seed, spec);
   return std::make_unique<Random>(seed);
 }
