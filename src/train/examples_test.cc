@@ -32,7 +32,7 @@ Result<std::string> render(const Json& messages, bool prompt) {
 struct Fixture {
   std::shared_ptr<const text::Tokenizer> tokenizer = letters();
   TextSide text{tokenizer.get(), render, {kEnd}};
-  ExampleOptions options{true, 100, TooLong::kRefuse};
+  ExampleOptions options{.max_length = 100};
 
   ExampleFile read(const std::string& bytes) const {
     auto file = read_examples(bytes, options, text);
