@@ -32,7 +32,7 @@ Result<std::string> render(const Json& messages, bool prompt) {
 struct Fixture {
   std::shared_ptr<const text::Tokenizer> tokenizer = letters();
   TextSide text{tokenizer.get(), render, {kEnd}};
-  ExampleOptions options{true, 100, TooLong::kRefuse};
+  ExampleOptions options{.max_length = 100};
 
   ExampleFile read(const std::string& bytes) const {
     auto file = read_examples(bytes, options, text);
@@ -77,6 +77,17 @@ TEST(Examples, RawTextHasNoTemplate) {
   ASSERT_EQ(file.examples.size(), 2u);
   EXPECT_EQ(f.show(file.examples[0]), "hiYES!");
   EXPECT_EQ(f.show(file.examples[1]), "aBC!");
+  ASSERT_EQ(file.problems.size(), 1u);
+  EXPECT_EQ(file.problems[0].line, 3);
+}
+
+TEST(Examples, CsvRowsAreLines) {
+  Fixture f;
+  f.options.csv = true;
+  const auto file = f.read("answer,prompt\nyes,hi\n,hi\n\"no\",hi\n");
+  ASSERT_EQ(file.examples.size(), 2u);
+  EXPECT_EQ(f.show(file.examples[1]), "u:hi|za:NO!");
+  EXPECT_EQ(file.examples[1].line, 4);
   ASSERT_EQ(file.problems.size(), 1u);
   EXPECT_EQ(file.problems[0].line, 3);
 }
