@@ -35,10 +35,10 @@ enum class TooLong : uint8_t {
 };
 
 struct ExampleOptions {
-  bool csv = false;         // else JSON lines
   bool answer_only = true;  // else every token but the first is a target
   int64_t max_length = 0;   // > 0
   TooLong too_long = TooLong::kRefuse;
+  bool csv = false;         // else JSON lines
 };
 
 struct ReadExample {

@@ -81,6 +81,17 @@ TEST(Examples, RawTextHasNoTemplate) {
   EXPECT_EQ(file.problems[0].line, 3);
 }
 
+TEST(Examples, CsvRowsAreLines) {
+  Fixture f;
+  f.options.csv = true;
+  const auto file = f.read("answer,prompt\nyes,hi\n,hi\n\"no\",hi\n");
+  ASSERT_EQ(file.examples.size(), 2u);
+  EXPECT_EQ(f.show(file.examples[1]), "u:hi|za:NO!");
+  EXPECT_EQ(file.examples[1].line, 4);
+  ASSERT_EQ(file.problems.size(), 1u);
+  EXPECT_EQ(file.problems[0].line, 3);
+}
+
 TEST(Examples, BadLinesAreNamed) {
   const Fixture f;
   const std::vector<std::pair<std::string, std::string>> cases = {
