@@ -8,10 +8,12 @@ namespace {
 
 constexpr double kNoise = 0.2;           // variance of an outcome
 constexpr double kMostDeviation = 0.6;   // no honest prior is wider
-constexpr double kShift = 0.2, kLimit = 6;
+// Winners claim a little too much without lying: at .2 and 6 honest hosts were caught
+// often, at a cost of .005 over recorded outcomes.
+constexpr double kShift = 0.35, kLimit = 9;
 constexpr double kCaughtTrust = 0.1, kLeastTrust = 0.001;
 constexpr uint64_t kCaughtTasks = 500;
-constexpr int kHonestToDouble = 200;
+constexpr int kHonestToDouble = 50;
 constexpr size_t kHostsMax = 1024, kSeenMax = 65'536;
 
 }  // namespace
