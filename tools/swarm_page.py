@@ -67,8 +67,9 @@ class Page:
                 self.policies(f"The first {tasks} tasks: {name}", self.recorded(*words, "--policy", "colony,ucb1,linucb,best-single", "--tasks", tasks))
         rows = []
         for name, words in SETS:
-            rows.append([name, *(f"{share(line['mean'])} {interval(line['ci95'])}" for nodes in ("1", "4") for line in self.recorded(*words, "--nodes", nodes))])
-        self.table("Agents spread over nodes, each with its own map", ["set", "1 node", "4 nodes"], rows)
+            ways = (["--nodes", "1"], ["--nodes", "4"], ["--nodes", "4", "--ablate", "audit"], ["--nodes", "4", "--ablate", "gossip"])
+            rows.append([name, *(f"{share(line['mean'])} {interval(line['ci95'])}" for way in ways for line in self.recorded(*words, *way))])
+        self.table("Agents spread over nodes", ["set", "1 node", "4 nodes", "4 nodes without audit", "4 nodes without gossip, each with its own map"], rows)
         for name, words in SETS[:2]:
             self.policies(f"With labels as places: {name}", self.recorded(*words, "--labels", "--policy", "colony,per-domain-best,ucb1,thompson,linucb"))
         for name, words in [*SETS[:2], ("small, drift", [*SMALL, "--drift"])]:

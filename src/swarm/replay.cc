@@ -162,8 +162,9 @@ double RecordedCourse::score(size_t t, size_t arm) const {
   return static_cast<double>(outcomes_.score(order_[t], t < half_ ? arm : behaves_as_[arm]));
 }
 
-const std::vector<std::string>& switches() {
-  static const std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration", "gossip"};
+std::vector<std::string> switches(NodeId nodes) {
+  std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration"};
+  if (nodes > 1) names.insert(names.end(), {"gossip", "audit"});
   return names;
 }
 
@@ -176,10 +177,11 @@ Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOp
     else if (off == "recent") node.recent = false;
     else if (off == "detection") node.detection = false;
     else if (off == "exploration") node.explore = false;
-    else if (off == "gossip") node.gossip = false;  // of several nodes
+    else if (off == "gossip") node.gossip = false;
+    else if (off == "audit") node.audit = false;
     else {
       std::string names;
-      for (const auto& name : switches()) names += (names.empty() ? "" : ", ") + name;
+      for (const auto& name : switches(2)) names += (names.empty() ? "" : ", ") + name;
       return invalid("ablate: found '{}', expected one of: {}", off, names);
     }
   }

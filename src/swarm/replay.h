@@ -66,8 +66,8 @@ struct ColonyOptions {
   NodeId nodes = 1;
   std::vector<std::string> off;  // names of switches()
 };
-// What can be switched off: "trails", "places", "recent", "detection", "exploration".
-const std::vector<std::string>& switches();
+// What can be switched off: "trails", "places", "recent", "detection", "exploration"; of several nodes "gossip", "audit".
+std::vector<std::string> switches(NodeId nodes);
 
 // Fails kInvalid when a switch is unknown. `labels` etc. are the course's own matter.
 Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOptions& options, uint64_t seed);

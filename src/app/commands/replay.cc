@@ -206,7 +206,7 @@ Status check_usage(const ReplayOptions& options) {
   }
   ASSIGN_OR_RETURN([[maybe_unused]] const auto specs, read_policies(options.policies, options.labels));
   for (const std::string& off : words_of(options.ablate)) {
-    const auto& known = swarm::switches();
+    const auto known = swarm::switches(static_cast<swarm::NodeId>(options.nodes));
     if (std::find(known.begin(), known.end(), off) == known.end()) return invalid("--ablate: found '{}', expected one of: {}", off, fmt::join(known, ", "));
   }
   return {};
@@ -223,7 +223,7 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
     if (spec.name == "colony") row.off = off;
   }
   if (options.ablations) {
-    for (const std::string& word : swarm::switches()) {
+    for (const std::string& word : swarm::switches(static_cast<swarm::NodeId>(options.nodes))) {
       Row& row = rows.emplace_back();
       row.spec = {"colony", {}};
       row.name = "colony without " + word;
