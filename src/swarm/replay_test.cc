@@ -222,7 +222,7 @@ TEST(Policy, WhatIsNotThereIsNotChosenAndIsFoundWhenItComes) {
 TEST(Policy, EachSwitchChangesWhatTheColonyDoes) {
   DriftCourse course(3);
   for (const auto& off : switches(4)) {
-    if (off == "audit") continue;  // here nobody claims too much; audit_test and the liar's test are its own
+    if (off == "audit") continue;  // here nobody claims too much; GossipNodes.ALiarCostsLittle is its test
     const NodeId nodes = off == "gossip" ? 4 : 1;
     EXPECT_NE(played_by(course, "colony", {nodes, {off}}).chosen, played_by(course, "colony", {nodes, {}}).chosen) << off;
   }
