@@ -11,7 +11,7 @@
 namespace colony::swarm {
 namespace {
 
-constexpr size_t kT = DriftCourse::kTasks, kTypes = DriftCourse::kTypes, kAgents = DriftCourse::kAgents, kArms = DriftCourse::kArms;
+constexpr size_t kT = DriftCourse::kTasks, kTypes = DriftCourse::kTypes, kAgents = DriftCourse::kAgents;
 constexpr size_t kFamilies = 4;
 constexpr uint16_t kStreamSimulation = 7;
 

@@ -123,7 +123,7 @@ RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place
     for (size_t arm = 0; arm < arms(); ++arm) sums[arm] += static_cast<double>(outcomes_.score(row, arm));
   }
   std::vector<size_t> ranking = behaves_as_;
-  std::stable_sort(ranking.begin(), ranking.end(), [&](size_t a, size_t b) { return sums[a] > sums[b]; });
+  std::sort(ranking.begin(), ranking.end(), [&](size_t a, size_t b) { return sums[a] != sums[b] ? sums[a] > sums[b] : a < b; });
   best_ = ranking[0];
   if (options.drift) {
     const size_t count = std::min(kExchanging, arms());

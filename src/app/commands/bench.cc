@@ -451,16 +451,18 @@ Status bench_train(const BenchOptions& options) {
   note("bench train: {}, {}, {} threads, {}, {}; multiply-adds at most {:.0f} GOP/s in f32, {:.0f} in bf16", options.model.filename().string(), type, bench.threads,
        tensor::cpu().model, tensor::isa_name(), machine.f32_gop_per_s, machine.bf16_gop_per_s);
   uint64_t cell = 100;
-  for (const auto& [name, shape] : {std::pair{"lora r8", TrainShape{16, 64, 8}}, std::pair{"lora r8 x256", TrainShape{4, 256, 8}}}) {
+  for (const auto& one : {std::pair{"lora r8", TrainShape{16, 64, 8}}, std::pair{"lora r8 x256", TrainShape{4, 256, 8}}}) {
+    const char* name = one.first;
+    const TrainShape shape = one.second;
     Plan plan;
     plan.cell = {name, Unit::kTokensPerSecond, type, ours->limit(shape, machine), "products"};
     plan.work = shape.work();
     const PromptMaker make{ours->config().vocab_size, ++cell};
-    plan.ours = [&ours, make, shape = shape, work = plan.work](uint64_t round) {
+    plan.ours = [&ours, make, shape, work = plan.work](uint64_t round) {
       return in_unit(ours->step(make.many(2 * round, shape.examples, shape.tokens), make.many(2 * round + 1, shape.examples, shape.tokens), shape),
                      Unit::kTokensPerSecond, work);
     };
-    plan.peer = [make, shape = shape, work = plan.work](Peer& peer, uint64_t round, PeerSide& side) {
+    plan.peer = [make, shape, work = plan.work](Peer& peer, uint64_t round, PeerSide& side) {
       auto value = in_unit(peer.ask({{"do", "train"}, {"dtype", peer.kind().format}, {"warm", ids_json(make.many(2 * round, shape.examples, shape.tokens))},
                                      {"prompts", ids_json(make.many(2 * round + 1, shape.examples, shape.tokens))}, {"targets", shape.targets}, {"rank", kRank}}),
                            Unit::kTokensPerSecond, work);
