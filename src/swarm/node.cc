@@ -281,7 +281,8 @@ void Node::State::learn(const Announce& m, const Now& now) {
   if (map.learn(m.place)) {
     const auto made = std::make_shared<const Landmarks>(map.landmarks());
     landmarks_id = made->id();
-    if (options.gossip && !replica.offer(made) && replica.landmarks()->id() != landmarks_id) {
+    const bool latest = replica.offer(made);
+    if (options.gossip && !latest && replica.landmarks()->id() != landmarks_id) {
       map.adopt(*replica.landmarks());
       landmarks_id = replica.landmarks()->id();
     }

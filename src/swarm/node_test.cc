@@ -502,6 +502,26 @@ TEST(Node, DecidesFast) {
 
 // ---- candidates ----
 
+TEST(Node, WithoutGossipItLoadsWhatItSavedAfterARestartToo) {
+  NodeOptions options;
+  options.gossip = false;
+  std::string saved;
+  TaskId task = 0;
+  for (const TaskId until : {40, 100, 300, 1100}) {  // the map is made anew between the lives
+    Node node(options);
+    node.step(AgentBorn{1, "a"}, {});
+    if (!saved.empty()) {
+      const auto loaded = node.load(saved);
+      ASSERT_TRUE(loaded) << until << ": " << loaded.error().message;
+    }
+    for (; task < until; ++task) {
+      RngStream rng(3, task, 0, 7);
+      node.step(Received{Announce{task + 1, 0, random_place(rng), 1, 0}}, {task + 1, task + 1});
+    }
+    saved = node.save();
+  }
+}
+
 // One node reads all of 100 agents, one its candidates only; both learn from what the second chooses.
 TEST(Candidates, ChooseWhatTheFullScanChooses) {
   constexpr AgentId kAgents = 100;
