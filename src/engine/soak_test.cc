@@ -52,7 +52,7 @@ class Soak {
     // On a slow or busy machine longer, until there is something to judge.
     const double start = clock_.seconds();
     const auto enough = [&] { return metrics_.get(metric::kAdapterLoads).value() > kAdapters && whole_ > 10 && cut_ > 0 && !kept_.empty(); };
-    while ((clock_.seconds() < start + seconds || (!enough() && clock_.seconds() < start + 6 * seconds)) && !::testing::Test::HasFailure()) {
+    while ((clock_.seconds() < start + seconds || (!enough() && clock_.seconds() < start + 30 * seconds)) && !::testing::Test::HasFailure()) {
       if (below(3) == 0) ask();
       if (!asked_.empty() && below(20) == 0) {
         // Any id so far, also of one that has ended.

@@ -16,6 +16,8 @@ namespace {
 constexpr uint16_t kOrderStream = 302;
 constexpr double kSecondsBetweenSaves = 20;
 constexpr int64_t kTimedSteps = 4;  // updates that tell how long one takes
+constexpr double kForwardShare = 0.45;    // of a token's time in an update
+constexpr double kEvaluationShare = 0.2;  // of the time, for all evaluations together
 
 // Consecutive examples whose tokens together are at most `most`, or one longer one.
 template <typename Call>
@@ -73,11 +75,21 @@ double Trainer::evaluate() {
   return loss / static_cast<double>(std::max<int64_t>(1, targets));
 }
 
+TimePlan plan_time(double left, double update_seconds, double evaluation_seconds, int64_t most_updates) {
+  TimePlan plan;
+  plan.evaluations = evaluation_seconds > 0 ? std::clamp<int64_t>(static_cast<int64_t>(kEvaluationShare * std::max(left, 0.0) / evaluation_seconds), 1, 10) : 10;
+  const double training = left - static_cast<double>(plan.evaluations) * evaluation_seconds;
+  plan.updates = std::clamp<int64_t>(static_cast<int64_t>(0.95 * std::max(training, 0.0) / update_seconds), 1, std::max<int64_t>(1, most_updates));
+  return plan;
+}
+
 Result<TrainEnd> Trainer::run(const TrainEvents& events) {
   const int64_t size = options_.batch * options_.accumulate, per_epoch = updates_per_epoch();
   const double began = clock_.seconds() - state_.seconds;
   double last_save = clock_.seconds(), timed_from = clock_.seconds();
   int64_t ordered = -1, timed_steps = 0;
+  double valid_tokens = 0;
+  for (const Example& e : valid_) valid_tokens += static_cast<double>(e.ids.size());
   std::vector<size_t> places;
   network_.refresh(lora_, pool_);
   if (options_.patience > 0 && state_.worse >= options_.patience) return TrainEnd::kEarly;  // resumed after its end
@@ -126,19 +138,20 @@ Result<TrainEnd> Trainer::run(const TrainEvents& events) {
                    {"grad_norm", norm}, {"epoch", static_cast<double>(state_.step) / static_cast<double>(per_epoch)}, {"tokens", state_.tokens},
                    {"total", state_.total}, {"seconds", state_.seconds}});
 
-    // How many updates fit is found out once; the part for evaluation is what it is worth at ten of them.
-    if (options_.minutes > 0 && ++timed_steps == kTimedSteps && state_.step == kTimedSteps) {
-      const double each = (now - timed_from) / kTimedSteps, left = options_.minutes * 60 - state_.seconds;
-      double evaluation = 0;
-      if (!valid_.empty()) {
-        const double before = clock_.seconds();
-        (void)evaluate();
-        evaluation = 11 * (clock_.seconds() - before);
-      }
-      state_.total = std::clamp<int64_t>(state_.step + static_cast<int64_t>((left - evaluation) * 0.95 / each), state_.step + 1, state_.total);
+    // How many updates fit is found out once, after a few of them or a tenth of the time.
+    ++timed_steps;
+    if (options_.minutes > 0 && state_.evaluations == 0 && (timed_steps == kTimedSteps || state_.seconds > 6 * options_.minutes)) {
+      const double each = (now - timed_from) / static_cast<double>(timed_steps);
+      const double evaluation = valid_tokens * each / (static_cast<double>(state_.tokens) / static_cast<double>(state_.step)) * kForwardShare;
+      const TimePlan plan = plan_time(options_.minutes * 60 - state_.seconds, each, evaluation, state_.total - state_.step);
+      state_.total = state_.step + plan.updates;
+      state_.evaluations = plan.evaluations;
     }
 
-    const int64_t every = options_.eval_every > 0 ? options_.eval_every : std::max<int64_t>(1, (state_.total + 9) / 10);
+    const int64_t evaluations = options_.minutes > 0 ? state_.evaluations : 10;  // 0: not planned yet
+    const int64_t every = options_.eval_every > 0 ? options_.eval_every
+                          : evaluations > 0       ? std::max<int64_t>(1, (state_.total + evaluations - 1) / evaluations)
+                                                  : state_.total;
     const bool last = state_.step == state_.total;
     if (!valid_.empty() && (last || state_.step % every == 0)) {
       state_.last_valid = evaluate();
@@ -184,7 +197,7 @@ void Trainer::take_best() {
 
 Status Trainer::save() {
   const Json state = {{"format", 1}, {"step", state_.step}, {"total", state_.total}, {"tokens", state_.tokens}, {"seconds", state_.seconds},
-                      {"best_loss", state_.best_loss}, {"best_step", state_.best_step}, {"worse", state_.worse}, {"recent", state_.recent},
+                      {"best_loss", state_.best_loss}, {"best_step", state_.best_step}, {"worse", state_.worse}, {"evaluations", state_.evaluations}, {"recent", state_.recent},
                       {"last_valid", state_.last_valid}, {"optimizer_steps", adam_.steps()}, {"fingerprint", fingerprint_}};
   const std::vector<uint64_t> shape = {lora_.values().size()};
   const auto bytes = [](std::span<const float> x) { return std::as_bytes(x); };
@@ -230,6 +243,7 @@ Status Trainer::resume() {
     state_.best_loss = state.at("best_loss").get<double>();
     state_.best_step = state.at("best_step").get<int64_t>();
     state_.worse = state.at("worse").get<int64_t>();
+    state_.evaluations = state.at("evaluations").get<int64_t>();
     state_.recent = state.at("recent").get<std::vector<double>>();
     state_.last_valid = state.at("last_valid").get<double>();
     adam_.set_steps(state.at("optimizer_steps").get<int64_t>());

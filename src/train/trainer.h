@@ -32,7 +32,7 @@ struct TrainOptions {
   int64_t accumulate = 1;      // micro-batches of an update
   double dropout = 0;
   uint64_t seed = 42;
-  int64_t eval_every = 0;      // updates; 0: a tenth of the run
+  int64_t eval_every = 0;      // updates; 0: a tenth of the run, or with minutes what a fifth of the time allows
   int64_t patience = 0;        // evaluations without a better loss before the run ends; 0: it goes on
   int64_t chunk_tokens = 1024; // rows computed at once, or the longest example's
   int64_t save_every = 0;      // updates between checkpoints; 0: every 20 seconds
@@ -45,6 +45,7 @@ struct TrainState {
   double best_loss = 0;         // on the validation examples
   int64_t best_step = -1;       // -1: not evaluated yet
   int64_t worse = 0;            // evaluations since
+  int64_t evaluations = 0;      // planned, with TrainOptions::minutes; 0: no plan yet
   std::vector<double> recent;   // losses of the last ten updates
   double last_valid = 0;
 };
@@ -54,6 +55,12 @@ struct TrainEvents {
   std::function<void(const Json&)> metric;  // {"step","loss",…} or {"step","valid_loss"}
   std::function<bool()> stop;               // asked after each update: true ends the run with a checkpoint
 };
+
+// What fits into `left` seconds: evaluations (1 to 10) take at most a fifth of them where that allows one.
+struct TimePlan {
+  int64_t updates = 1, evaluations = 1;
+};
+TimePlan plan_time(double left, double update_seconds, double evaluation_seconds, int64_t most_updates);
 
 enum class TrainEnd : uint8_t { kDone, kEarly, kTime, kStopped };
 
