@@ -578,14 +578,13 @@ void Node::State::assign(TaskId task, Asked& ask, const Bid& winner, const Now& 
 void Node::State::finish(TaskId task, Asked& ask, bool more) {
   const auto verdict = options.quorum ? ask.quorum.verdict(more) : std::nullopt;
   if (verdict) {
-    end(task, ask, Ended{task, verdict->agent, verdict->undecided ? "undecided" : "quorum", verdict->answer, verdict->probability, verdict->votes});
+    end(ask, Ended{task, verdict->agent, verdict->undecided ? "undecided" : "quorum", verdict->answer, verdict->probability, verdict->votes});
   } else {
-    end(task, ask, Ended{task, 0, "budget", 0, 0, ask.quorum.votes()});
+    end(ask, Ended{task, 0, "budget", 0, 0, ask.quorum.votes()});
   }
 }
 
-void Node::State::end(TaskId task, Asked& ask, Ended ended) {
-  (void)task;
+void Node::State::end(Asked& ask, Ended ended) {
   ask.finished = true;
   ask.open = false;
   ask.until = 0;
@@ -608,7 +607,7 @@ void Node::State::checked(const Checked& e, const Now& now) {
   }
   effects.emplace_back(Send{bid.node, Outcome{e.task, e.agent, ask.place, e.score, e.tokens}});
   dance(bid, ask.place, e.score, now);
-  if (e.final && !ask.finished) end(e.task, ask, Ended{e.task, e.agent, "answered", 0, 0, ask.quorum.votes()});
+  if (e.final && !ask.finished) end(ask, Ended{e.task, e.agent, "answered", 0, 0, ask.quorum.votes()});
 }
 
 void Node::State::voted(const Voted& e, const Now& now) {
@@ -720,7 +719,6 @@ void Node::State::received(const Delta& m, const Now&) {
     if (const auto at = members.find(id); at != members.end() && at->second.hosted) refresh(id, at->second);
   }
 }
-
 
 void Node::State::received(const Assign& m, const Now& now) {
   const auto at = members.find(m.agent);

@@ -141,7 +141,7 @@ struct Node::State {
   void choose(TaskId task, Asked& ask, const Now& now);
   void assign(TaskId task, Asked& ask, const Bid& winner, const Now& now);
   void finish(TaskId task, Asked& ask, bool more);
-  void end(TaskId task, Asked& ask, Ended ended);
+  void end(Asked& ask, Ended ended);
   void checked(const Checked& e, const Now& now);
   void voted(const Voted& e, const Now& now);
   void tick(const Now& now);

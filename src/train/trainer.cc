@@ -91,6 +91,16 @@ Result<TrainEnd> Trainer::run(const TrainEvents& events) {
   double valid_tokens = 0;
   for (const Example& e : valid_) valid_tokens += static_cast<double>(e.ids.size());
   std::vector<size_t> places;
+  // The validation loss now; true, and the weights are kept, when it is the best so far.
+  const auto judge = [&] {
+    state_.last_valid = evaluate();
+    events.metric({{"step", state_.step}, {"valid_loss", state_.last_valid}, {"seconds", clock_.seconds() - began}});
+    if (state_.best_step >= 0 && !(state_.last_valid < state_.best_loss)) return false;
+    state_.best_loss = state_.last_valid;
+    state_.best_step = state_.step;
+    best_.assign(lora_.values().begin(), lora_.values().end());
+    return true;
+  };
   network_.refresh(lora_, pool_);
   if (options_.patience > 0 && state_.worse >= options_.patience) return TrainEnd::kEarly;  // resumed after its end
   while (state_.step < state_.total) {
@@ -154,14 +164,10 @@ Result<TrainEnd> Trainer::run(const TrainEvents& events) {
                                                   : state_.total;
     const bool last = state_.step == state_.total;
     if (!valid_.empty() && (last || state_.step % every == 0)) {
-      state_.last_valid = evaluate();
+      const bool better = judge();
       state_.seconds = clock_.seconds() - began;
-      events.metric({{"step", state_.step}, {"valid_loss", state_.last_valid}, {"seconds", state_.seconds}});
-      if (state_.best_step < 0 || state_.last_valid < state_.best_loss) {
-        state_.best_loss = state_.last_valid;
-        state_.best_step = state_.step;
+      if (better) {
         state_.worse = 0;
-        best_.assign(lora_.values().begin(), lora_.values().end());
       } else if (++state_.worse >= options_.patience && options_.patience > 0) {
         RETURN_IF_ERROR(save());
         return TrainEnd::kEarly;
@@ -175,15 +181,7 @@ Result<TrainEnd> Trainer::run(const TrainEvents& events) {
     }
     if (stopped) return TrainEnd::kStopped;
     if (options_.minutes > 0 && state_.seconds > options_.minutes * 60 && !last) {
-      if (!valid_.empty() && state_.step % every != 0) {
-        state_.last_valid = evaluate();
-        events.metric({{"step", state_.step}, {"valid_loss", state_.last_valid}, {"seconds", clock_.seconds() - began}});
-        if (state_.best_step < 0 || state_.last_valid < state_.best_loss) {
-          state_.best_loss = state_.last_valid;
-          state_.best_step = state_.step;
-          best_.assign(lora_.values().begin(), lora_.values().end());
-        }
-      }
+      if (!valid_.empty() && state_.step % every != 0) (void)judge();
       RETURN_IF_ERROR(save());
       return TrainEnd::kTime;
     }

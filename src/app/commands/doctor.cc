@@ -98,7 +98,8 @@ Result<int> run_doctor(const std::string& home_option, const std::string& model,
       say("agents", "bad", directory.error().message);
     } else {
       size_t missing = 0;
-      for (const auto& a : directory->agents()) missing += agent::missing_requirements(*a, net::HubOptions::from_environment().cache).size();
+      const auto hub_cache = net::HubOptions::from_environment().cache;
+      for (const auto& a : directory->agents()) missing += agent::missing_requirements(*a, hub_cache).size();
       say("agents", directory->problems().empty() && missing == 0 ? "ok" : "warn",
           fmt::format("{} in {}{}", directory->agents().size(), agents->string(),
                       directory->problems().empty() && missing == 0 ? "" : "; some are broken or lack something: colony agents check"));

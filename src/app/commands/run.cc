@@ -218,8 +218,9 @@ Result<int> run_run(RunOptions options) {
   ASSIGN_OR_RETURN(const auto agents_folder, find_agents(options.agents));
   ASSIGN_OR_RETURN(auto agents, agent::AgentDirectory::open(agents_folder, options.only));
   for (const auto& [name, reason] : agents.problems()) note("agent {}: {}", name, reason);
+  const auto hub_cache = net::HubOptions::from_environment().cache;
   for (const auto& one : agents.agents()) {
-    for (const auto& missing : agent::missing_requirements(*one, net::HubOptions::from_environment().cache)) note("agent {} lacks {}", one->name, missing);
+    for (const auto& missing : agent::missing_requirements(*one, hub_cache)) note("agent {} lacks {}", one->name, missing);
   }
   ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
   // Trails belong to the weights that earned them: the model's, and the adapter's that all agents carry.
