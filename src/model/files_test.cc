@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <cmath>
+#include <map>
 
 #include "base/rng.h"
 #include "model/gguf.h"
@@ -41,14 +42,17 @@ void check_blocks(const fs::path& folder) {
     }
     ASSERT_GT(most, 0);
     for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-6 * most) << name << " number " << i;
-    // The 4-bit kinds as they are stored: the same numbers.
-    std::vector<uint16_t> d(want.size() / 32), m(d.size());
-    std::vector<uint8_t> q(want.size());
-    const bool four = name == "Q4_0" || name == "Q4_1";
-    ASSERT_EQ(decode_int4(type, reinterpret_cast<const std::byte*>(blocks->data()), d, m, q), four) << name;
-    for (size_t i = 0; four && i < want.size(); ++i) {
-      ASSERT_LE(q[i], 15);
-      ASSERT_EQ(tensor::from_f16(d[i / 32]) * static_cast<float>(q[i]) + tensor::from_f16(m[i / 32]), got[i]) << name << " number " << i;
+    // The kinds of 32 numbers as they are stored: the same numbers, where q has room.
+    const std::map<std::string, int> largest = {{"Q4_0", 15}, {"Q4_1", 15}, {"Q5_0", 31}, {"Q5_1", 31}, {"Q8_0", 255}};
+    for (const int q_most : {15, 255}) {
+      std::vector<uint16_t> d(want.size() / 32), m(d.size());
+      std::vector<uint8_t> q(want.size());
+      const bool fits = largest.count(name) > 0 && largest.at(name) <= q_most;
+      ASSERT_EQ(decode_groups(type, reinterpret_cast<const std::byte*>(blocks->data()), q_most, d, m, q), fits) << name << ", " << q_most;
+      for (size_t i = 0; fits && i < want.size(); ++i) {
+        ASSERT_LE(q[i], q_most);
+        ASSERT_EQ(tensor::from_f16(d[i / 32]) * static_cast<float>(q[i]) + tensor::from_f16(m[i / 32]), got[i]) << name << " number " << i;
+      }
     }
   }
   EXPECT_EQ(seen, static_cast<int>(kBlocks.size())) << folder;

@@ -406,21 +406,48 @@ void decode(DType type, const std::byte* data, std::span<float> out) {
   }
 }
 
-bool decode_int4(DType type, const std::byte* data, std::span<uint16_t> d, std::span<uint16_t> m, std::span<uint8_t> q) {
-  if (type != DType::kQ4_0 && type != DType::kQ4_1) return false;
-  const bool with_min = type == DType::kQ4_1;
-  const auto* b = reinterpret_cast<const uint8_t*>(data);
-  for (size_t g = 0; g < d.size(); ++g, b += with_min ? 20 : 18) {
+namespace {
+
+// The blocks of decode_block32, and Q8_0's with q moved up by 128.
+template <int bits, bool with_min>
+bool groups32(const uint8_t* b, std::span<uint16_t> d, std::span<uint16_t> m, std::span<uint8_t> q) {
+  constexpr int kHead = with_min ? 4 : 2, kHigh = bits == 5 ? 4 : 0, kBytes = kHead + kHigh + (bits == 8 ? 32 : 16);
+  for (size_t g = 0; g < d.size(); ++g, b += kBytes) {
     d[g] = u16(b);
-    m[g] = with_min ? u16(b + 2) : tensor::to_f16(-8.0f * from_f16(d[g]));
-    if (!with_min && from_f16(m[g]) != -8.0f * from_f16(d[g])) return false;
-    const uint8_t* nibbles = b + (with_min ? 4 : 2);
-    for (size_t j = 0; j < 16; ++j) {
-      q[g * 32 + j] = nibbles[j] & 15;
-      q[g * 32 + 16 + j] = nibbles[j] >> 4;
+    if constexpr (with_min) {
+      m[g] = u16(b + 2);
+    } else {
+      const float least = -static_cast<float>(1 << (bits - 1)) * from_f16(d[g]);
+      m[g] = tensor::to_f16(least);
+      if (from_f16(m[g]) != least) return false;
+    }
+    uint8_t* to = q.data() + g * 32;
+    if constexpr (bits == 8) {
+      for (size_t j = 0; j < 32; ++j) to[j] = b[kHead + j] ^ 0x80;
+    } else {
+      const uint32_t high = bits == 5 ? u32(b + kHead) : 0;
+      const uint8_t* nibbles = b + kHead + kHigh;
+      for (size_t j = 0; j < 16; ++j) {
+        to[j] = static_cast<uint8_t>((nibbles[j] & 15) | (high >> j & 1) << 4);
+        to[16 + j] = static_cast<uint8_t>(nibbles[j] >> 4 | (high >> (16 + j) & 1) << 4);
+      }
     }
   }
   return true;
+}
+
+}  // namespace
+
+bool decode_groups(DType type, const std::byte* data, int q_most, std::span<uint16_t> d, std::span<uint16_t> m, std::span<uint8_t> q) {
+  const auto* b = reinterpret_cast<const uint8_t*>(data);
+  switch (type) {
+    case DType::kQ4_0: return q_most >= 15 && groups32<4, false>(b, d, m, q);
+    case DType::kQ4_1: return q_most >= 15 && groups32<4, true>(b, d, m, q);
+    case DType::kQ5_0: return q_most >= 31 && groups32<5, false>(b, d, m, q);
+    case DType::kQ5_1: return q_most >= 31 && groups32<5, true>(b, d, m, q);
+    case DType::kQ8_0: return q_most >= 255 && groups32<8, false>(b, d, m, q);
+    default: return false;
+  }
 }
 
 }  // namespace colony::model

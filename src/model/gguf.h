@@ -70,8 +70,9 @@ BlockShape block_shape(DType type);
 // Decodes out.size() numbers, a multiple of the block, from `data`. Needs enough data.
 void decode(DType type, const std::byte* data, std::span<float> out);
 
-// The numbers of Q4_1 and Q4_0 blocks as they are stored, x = d q + m, q in 0…15: d, m (f16) one a block,
-// q in order. False for other types, and for a Q4_0 block whose -8 d is no f16. Needs enough data.
-bool decode_int4(DType type, const std::byte* data, std::span<uint16_t> d, std::span<uint16_t> m, std::span<uint8_t> q);
+// The numbers of Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 blocks as they are stored, x = d q + m, q in 0…q_most: d, m
+// (f16) one a block, q in order. False for types whose q may be larger and for all others, and for a block
+// without m whose m = -2^(bits-1) d is no f16. Needs enough data.
+bool decode_groups(DType type, const std::byte* data, int q_most, std::span<uint16_t> d, std::span<uint16_t> m, std::span<uint8_t> q);
 
 }  // namespace colony::model

@@ -11,6 +11,7 @@
 #include "model/weights.h"
 #include "tensor/attention.h"
 #include "tensor/lora.h"
+#include "tensor/memory.h"
 #include "tensor/ops.h"
 
 namespace colony::model {
@@ -48,6 +49,7 @@ struct Transformer::State {
   RopeTable rope;
   tensor::WeightType dtype = tensor::WeightType::kF32;
   WeightRef embedding;
+  tensor::Memory packed;  // of all matrices
   std::vector<Layer> layers;
   std::vector<float> final_norm;
   PackedMatrix head;
@@ -102,11 +104,14 @@ tensor::WeightType head_type_of(tensor::WeightType dtype) {
   return dtype == tensor::WeightType::kInt4 ? tensor::WeightType::kInt8 : dtype;
 }
 
-// Packs several [n_i, k] tensors under each other as one matrix.
+// Packs several [n_i, k] tensors under each other as one matrix, at the front of `memory`, which gets smaller.
 PackedMatrix pack_stacked(const std::vector<WeightRef>& parts, tensor::WeightType dtype, tensor::ThreadPool& pool,
-                          tensor::Activations activations) {
+                          tensor::Activations activations, std::span<std::byte>& memory) {
   int64_t n = 0;
   for (const auto& part : parts) n += part.rows;
+  const uint64_t bytes = PackedMatrix::bytes_for(dtype, n, parts.front().columns);
+  const auto own = memory.first(bytes);
+  memory = memory.subspan(bytes);
   return PackedMatrix::pack(
       dtype, n, parts.front().columns,
       [&parts](int64_t row, std::span<float> out) {
@@ -115,14 +120,17 @@ PackedMatrix pack_stacked(const std::vector<WeightRef>& parts, tensor::WeightTyp
           row -= part.rows;
         }
       },
-      pool, activations,
-      [&parts](int64_t row, const tensor::Int4Row& out) {
-        for (const auto& part : parts) {
-          if (row < part.rows) return part.int4_row(row, out);
-          row -= part.rows;
-        }
-        return false;
-      });
+      pool,
+      {.activations = activations,
+       .stored =
+           [&parts](int64_t row, const tensor::StoredRow& out) {
+             for (const auto& part : parts) {
+               if (row < part.rows) return part.stored_row(row, out);
+               row -= part.rows;
+             }
+             return false;
+           },
+       .memory = own});
 }
 
 Result<std::vector<float>> read_vector(const Weights& weights, const std::string& name, int64_t size) {
@@ -162,11 +170,11 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
   const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
 
   const auto bytes_for = [&](int64_t n, int64_t k) { return PackedMatrix::bytes_for(s.dtype, n, k); };
-  s.bytes = static_cast<uint64_t>(c.num_hidden_layers) *
-                (bytes_for(q + 2 * kv, c.hidden_size) + bytes_for(c.hidden_size, q) +
-                 bytes_for(2 * c.intermediate_size, c.hidden_size) + bytes_for(c.hidden_size, c.intermediate_size) +
-                 static_cast<uint64_t>(2 * c.hidden_size) * 4) +
-            PackedMatrix::bytes_for(head_type_of(s.dtype), c.vocab_size, c.hidden_size) + static_cast<uint64_t>(c.hidden_size) * 4;
+  const uint64_t packed = static_cast<uint64_t>(c.num_hidden_layers) *
+                              (bytes_for(q + 2 * kv, c.hidden_size) + bytes_for(c.hidden_size, q) +
+                               bytes_for(2 * c.intermediate_size, c.hidden_size) + bytes_for(c.hidden_size, c.intermediate_size)) +
+                          PackedMatrix::bytes_for(head_type_of(s.dtype), c.vocab_size, c.hidden_size);
+  s.bytes = packed + static_cast<uint64_t>((2 * c.num_hidden_layers + 1) * c.hidden_size) * 4;
   ASSIGN_OR_RETURN(s.lease, ledger.take("weights", s.bytes));
 
   for (const auto& name : s.weights.unexpected()) log_warn("{}: tensor {} is not used", path.string(), to_line(Json(name)));
@@ -206,18 +214,20 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
     s.layers.push_back(std::move(layer));
   }
   ASSIGN_OR_RETURN(const auto head, s.weights.head());
+  s.packed = tensor::Memory(packed);
+  std::span<std::byte> left(s.packed.data(), packed);
   for (size_t i = 0; i < parts.size(); ++i) {
     // Where 8-bit activations do least harm for what they spare. Mean KL from f32 on SmolLM2-135M: none of it
     // .0004, gate and up .0012, o too .0014, the head too .0019, down too .0030, q, k, v too .0045; o as well
     // takes the tiny checkpoints of our tests past their noise floor. int4 from its own Q4_1 file likewise:
     // gate and up .0013, o too .0018, all but the head .0052.
-    s.layers[i].qkv = pack_stacked(parts[i].qkv, s.dtype, pool, Activations::kRow13);
-    s.layers[i].o = pack_stacked(parts[i].o, s.dtype, pool, Activations::kRow13);
-    s.layers[i].gate_up = pack_stacked(parts[i].gate_up, s.dtype, pool, Activations::kGroup8);
-    s.layers[i].down = pack_stacked(parts[i].down, s.dtype, pool, Activations::kRow13);
+    s.layers[i].qkv = pack_stacked(parts[i].qkv, s.dtype, pool, Activations::kRow13, left);
+    s.layers[i].o = pack_stacked(parts[i].o, s.dtype, pool, Activations::kRow13, left);
+    s.layers[i].gate_up = pack_stacked(parts[i].gate_up, s.dtype, pool, Activations::kGroup8, left);
+    s.layers[i].down = pack_stacked(parts[i].down, s.dtype, pool, Activations::kRow13, left);
   }
   s.tied_head = head.data.data() == s.embedding.data.data();
-  s.head = pack_stacked({head}, head_type_of(s.dtype), pool, Activations::kRow13);
+  s.head = pack_stacked({head}, head_type_of(s.dtype), pool, Activations::kRow13, left);
   s.weights.release();
   return std::shared_ptr<const Transformer>(model);
 }

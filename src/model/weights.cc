@@ -140,8 +140,8 @@ const std::byte* WeightRef::row_data(int64_t row) const {
 
 void WeightRef::row(int64_t row, std::span<float> out) const { decode(type, row_data(row), out); }
 
-bool WeightRef::int4_row(int64_t row, const tensor::Int4Row& out) const {
-  return decode_int4(type, row_data(row), out.d, out.m, out.q);
+bool WeightRef::stored_row(int64_t row, const tensor::StoredRow& out) const {
+  return decode_groups(type, row_data(row), out.q_most, out.d, out.m, out.q);
 }
 
 Result<Weights> Weights::open(const std::filesystem::path& path) {

@@ -28,8 +28,8 @@ struct WeightRef {
 
   // Row `row` in HF's order. out: [columns].
   void row(int64_t row, std::span<float> out) const;
-  // The same as it is stored, or false where it is not stored in 4-bit groups (gguf.h).
-  bool int4_row(int64_t row, const tensor::Int4Row& out) const;
+  // The same as it is stored, or false where it is not stored in groups that fit (gguf.h).
+  bool stored_row(int64_t row, const tensor::StoredRow& out) const;
 
  private:
   const std::byte* row_data(int64_t row) const;

@@ -153,9 +153,11 @@ struct PackedMatrix::State {
   Activations activations = Activations::kRow13;
   int64_t n = 0, k = 0, panels = 0;
   uint64_t stride = 0;
-  Memory memory;
+  Memory memory;           // empty where the bytes are another's
+  std::byte* data = nullptr;
 
-  std::byte* panel(int64_t p) const { return memory.data() + static_cast<uint64_t>(p) * stride; }
+  uint64_t bytes() const { return static_cast<uint64_t>(panels) * stride; }
+  std::byte* panel(int64_t p) const { return data + static_cast<uint64_t>(p) * stride; }
 };
 
 PackedMatrix::PackedMatrix() = default;
@@ -168,28 +170,31 @@ uint64_t PackedMatrix::bytes_for(WeightType type, int64_t n, int64_t k) {
 }
 
 PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const RowSource& rows,
-                                ThreadPool& pool, Activations activations, const Int4Source& stored) {
+                                ThreadPool& pool, const PackOptions& options) {
   CHECK(n > 0 && k > 0, "a matrix has rows and columns");
   PackedMatrix matrix;
   matrix.state_ = std::make_unique<State>();
   State& s = *matrix.state_;
   s.type = type;
-  s.activations = activations;
+  const Activations activations = s.activations = options.activations;
   s.n = n;
   s.k = k;
   s.panels = round_up(n, kPanel) / kPanel;
   s.stride = panel_bytes(type, k);
-  s.memory = Memory(static_cast<uint64_t>(s.panels) * s.stride);
+  if (options.memory.empty()) s.memory = Memory(s.bytes());
+  s.data = options.memory.empty() ? s.memory.data() : options.memory.data();
+  CHECK(options.memory.empty() || (options.memory.size() == s.bytes() && reinterpret_cast<uintptr_t>(s.data) % 64 == 0), "the memory of a matrix");
   const Kernels& kernel = kernels();
   pool.run(static_cast<int>(s.panels), [&](int p) {
     std::vector<float> row(static_cast<size_t>(k));
-    const bool may_be_stored = type == WeightType::kInt4 && stored && k % kGroup == 0;
+    const int q_most = type == WeightType::kInt4 ? 15 : 255;
+    const bool may_be_stored = (type == WeightType::kInt4 || type == WeightType::kInt8) && options.stored && k % kGroup == 0;
     const auto groups = static_cast<size_t>(may_be_stored ? k / kGroup : 0);
     std::vector<uint16_t> scales(groups), leasts(groups);
     std::vector<uint8_t> steps(groups * kGroup);
     std::byte* panel = s.panel(p);
     for (int64_t j = 0; j < kPanel && p * kPanel + j < n; ++j) {
-      const bool is_stored = may_be_stored && stored(p * kPanel + j, {scales, leasts, steps});
+      const bool is_stored = may_be_stored && options.stored(p * kPanel + j, {scales, leasts, steps, q_most});
       if (!is_stored) rows(p * kPanel + j, row);
       switch (type) {
         case WeightType::kF32:
@@ -205,14 +210,21 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
           for (int64_t g = 0; g * kGroup < k; ++g) {
             std::byte* group = panel + g * kInt8GroupBytes;
             auto* own = reinterpret_cast<uint16_t*>(group + kGroup * kPanel);
-            const float* w = row.data() + g * kGroup;
-            float last[kGroup];
-            if (const int64_t count = k - g * kGroup; count < kGroup) {  // filled up with what leaves the range as it is
-              for (int64_t i = 0; i < kGroup; ++i) last[i] = w[i < count ? i : 0];
-              w = last;
+            uint8_t fitted[kGroup];
+            const uint8_t* q = fitted;
+            if (is_stored) {
+              q = steps.data() + g * kGroup;
+              own[j] = scales[static_cast<size_t>(g)];
+              own[kPanel + j] = leasts[static_cast<size_t>(g)];
+            } else {
+              const float* w = row.data() + g * kGroup;
+              float last[kGroup];
+              if (const int64_t count = k - g * kGroup; count < kGroup) {  // filled up with what leaves the range as it is
+                for (int64_t i = 0; i < kGroup; ++i) last[i] = w[i < count ? i : 0];
+                w = last;
+              }
+              kernel.quantize_group8(w, fitted, own + j, own + kPanel + j);
             }
-            uint8_t q[kGroup];
-            kernel.quantize_group8(w, q, own + j, own + kPanel + j);
             const auto few = static_cast<size_t>(together(activations));
             for (int64_t i = 0; i < kGroup; i += static_cast<int64_t>(few)) {
               std::byte* to = group + int8_at(activations, i, j);
@@ -251,7 +263,7 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
 WeightType PackedMatrix::type() const { return state_->type; }
 int64_t PackedMatrix::n() const { return state_->n; }
 int64_t PackedMatrix::k() const { return state_->k; }
-uint64_t PackedMatrix::bytes() const { return state_->memory.bytes(); }
+uint64_t PackedMatrix::bytes() const { return state_->bytes(); }
 
 void PackedMatrix::unpack_row(int64_t n, std::span<float> out) const {
   const State& s = *state_;

@@ -17,8 +17,9 @@
 // Matrices that bear it may take 8-bit activations in groups of 32 (Activations::kGroup8): half the
 // multiply-adds on machines with vpdpbusd;  y = Σ_g t_g (d_g Σ_k p_k q_k + m_g Σ_k p_k), |p| ≤ 127.
 //
-//   int4  all as int8 with q in 0…15, that is GGUF's Q4_1 (Q4_0 has m = -8 d), which is taken over as it
-//         stands.
+//   int4  all as int8 with q in 0…15, that is GGUF's Q4_1 (Q4_0 has m = -8 d)
+//
+// Weights that a file holds in such groups already are taken over as they stand.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -40,13 +41,23 @@ enum class Activations : uint8_t { kRow13, kGroup8 };
 // Gives row n of the weights as f32: out has `in` numbers. Called once a row, from several threads.
 using RowSource = std::function<void(int64_t n, std::span<float> out)>;
 
-// One row of weights that are stored in 4-bit groups of 32 already: w = d q + m.
-struct Int4Row {
+// One row of weights that are stored in groups of 32 already: w = d q + m.
+struct StoredRow {
   std::span<uint16_t> d, m;  // [K/32], f16
-  std::span<uint8_t> q;      // [K], each 0…15
+  std::span<uint8_t> q;      // [K], each 0…q_most
+  int q_most = 0;            // what the packed type holds: 15 or 255
 };
 // Fills `out` with row n, or says false when the row is stored in another way and RowSource is to be asked.
-using Int4Source = std::function<bool(int64_t n, const Int4Row& out)>;
+using StoredSource = std::function<bool(int64_t n, const StoredRow& out)>;
+
+struct PackOptions {
+  Activations activations = Activations::kRow13;
+  // For int8 and int4 with k a multiple of 32, asked before RowSource: groups are taken over as they stand.
+  StoredSource stored = {};
+  // bytes_for() zeroed bytes, aligned to 64, that outlive the matrix; without: its own. Many matrices in one
+  // Memory have its huge pages.
+  std::span<std::byte> memory = {};
+};
 
 // Weights [N, K] (HF's [out, in]) in the layout the kernels want. Immutable, movable.
 class PackedMatrix {
@@ -56,12 +67,10 @@ class PackedMatrix {
   PackedMatrix& operator=(PackedMatrix&&) noexcept;
   ~PackedMatrix();
 
-  // Reads every row once from `rows`, or, for int4 where given and k is a multiple of 32, from `stored`.
-  // Needs n > 0, k > 0.
+  // Reads every row once. Needs n > 0, k > 0.
   static PackedMatrix pack(WeightType type, int64_t n, int64_t k, const RowSource& rows,
-                           ThreadPool& pool, Activations activations = Activations::kRow13,
-                           const Int4Source& stored = {});
-  // Bytes that pack() will hold, to be taken from the byte ledger before.
+                           ThreadPool& pool, const PackOptions& options = {});
+  // Bytes that pack() will hold, to be taken from the byte ledger before. A multiple of 64.
   static uint64_t bytes_for(WeightType type, int64_t n, int64_t k);
 
   WeightType type() const;

@@ -11,6 +11,7 @@
 #include "tensor/cpu.h"
 #include "tensor/f16.h"
 #include "tensor/kernels.h"
+#include "tensor/memory.h"
 #include "tensor/ops.h"
 
 namespace colony::tensor {
@@ -41,7 +42,7 @@ PackedMatrix packed(Kind kind, const Case& c, const std::vector<float>& w, Threa
       [&](int64_t row, std::span<float> out) {
         std::copy_n(w.begin() + row * c.k, c.k, out.begin());
       },
-      pool, kind.activations);
+      pool, {.activations = kind.activations});
 }
 
 std::vector<float> product(const PackedMatrix& w, const std::vector<float>& x, int64_t rows,
@@ -228,35 +229,63 @@ TEST(MatmulInt4, ExtremesAreExact) {
   }
 }
 
-TEST(PackedMatrix, Int4TakesStoredGroupsAsTheyStand) {
+TEST(PackedMatrix, TakesStoredGroupsAsTheyStand) {
   ThreadPool pool(1);
   constexpr int64_t kN = 70, kK = 96;
   // Any bits will do: d and m where a fit would not put them, q that leaves ends unused.
   const auto d = [](int64_t n, int64_t g) { return to_f16((n % 2 == 0 ? 1.0f : -1.0f) * static_cast<float>(n + 3 * g + 1) / 64); };
   const auto least = [](int64_t n, int64_t g) { return to_f16(static_cast<float>(n * 5 - g * 7) / 16); };
-  const auto q = [](int64_t n, int64_t k) { return static_cast<uint8_t>((n * 3 + k * 5 + k / 32) % 13); };
-  for (const auto activations : {Activations::kRow13, Activations::kGroup8}) {
-    const auto m = PackedMatrix::pack(
-        WeightType::kInt4, kN, kK,
-        [](int64_t n, std::span<float> out) {
-          for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(n) + static_cast<float>(i % 32 % 16);
-        },
-        pool, activations,
-        [&](int64_t n, const Int4Row& out) {
-          if (n % 5 == 4) return false;  // this row comes as numbers
-          for (int64_t g = 0; g < kK / 32; ++g) out.d[static_cast<size_t>(g)] = d(n, g), out.m[static_cast<size_t>(g)] = least(n, g);
-          for (int64_t i = 0; i < kK; ++i) out.q[static_cast<size_t>(i)] = q(n, i);
-          return true;
-        });
-    std::vector<float> row(kK);
-    for (int64_t n = 0; n < kN; ++n) {
-      m.unpack_row(n, row);
-      for (int64_t i = 0; i < kK; ++i) {
-        const float want = n % 5 == 4 ? static_cast<float>(n) + static_cast<float>(i % 32 % 16)
-                                      : from_f16(d(n, i / 32)) * static_cast<float>(q(n, i)) + from_f16(least(n, i / 32));
-        ASSERT_EQ(row[static_cast<size_t>(i)], want) << n << ", " << i;
+  for (const auto& [type, q_most] : {std::pair{WeightType::kInt4, 15}, std::pair{WeightType::kInt8, 255}}) {
+    const auto q = [most = q_most](int64_t n, int64_t k) { return static_cast<uint8_t>((n * 3 + k * 5 + k / 32) % (most - 2)); };
+    for (const auto activations : {Activations::kRow13, Activations::kGroup8}) {
+      const auto m = PackedMatrix::pack(
+          type, kN, kK,
+          [](int64_t n, std::span<float> out) {
+            for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(n) + static_cast<float>(i % 32 % 16);
+          },
+          pool, {.activations = activations, .stored = [&, most = q_most](int64_t n, const StoredRow& out) {
+                   EXPECT_EQ(out.q_most, most);
+                   if (n % 5 == 4) return false;  // this row comes as numbers
+                   for (int64_t g = 0; g < kK / 32; ++g) out.d[static_cast<size_t>(g)] = d(n, g), out.m[static_cast<size_t>(g)] = least(n, g);
+                   for (int64_t i = 0; i < kK; ++i) out.q[static_cast<size_t>(i)] = q(n, i);
+                   return true;
+                 }});
+      std::vector<float> row(kK);
+      for (int64_t n = 0; n < kN; ++n) {
+        m.unpack_row(n, row);
+        for (int64_t i = 0; i < kK; ++i) {
+          const float given = static_cast<float>(n) + static_cast<float>(i % 32 % 16);
+          const float stored = from_f16(d(n, i / 32)) * static_cast<float>(q(n, i)) + from_f16(least(n, i / 32));
+          if (n % 5 != 4) {
+            ASSERT_EQ(row[static_cast<size_t>(i)], stored) << n << ", " << i;
+          } else if (type == WeightType::kInt4) {
+            ASSERT_EQ(row[static_cast<size_t>(i)], given) << n << ", " << i;
+          } else {
+            ASSERT_NEAR(row[static_cast<size_t>(i)], given, .02) << n << ", " << i;  // 15 / 255 is no f16
+          }
+        }
       }
     }
+  }
+}
+
+TEST(PackedMatrix, StandsInMemoryOfAnotherAlike) {
+  ThreadPool pool(1);
+  constexpr int64_t kN = 70, kK = 96;
+  const auto rows = [](int64_t n, std::span<float> out) {
+    for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>((n * 31 + static_cast<int64_t>(i) * 17) % 97) / 97 - .5f;
+  };
+  for (const auto type : {WeightType::kF32, WeightType::kBf16, WeightType::kInt8, WeightType::kInt4}) {
+    const uint64_t bytes = PackedMatrix::bytes_for(type, kN, kK);
+    ASSERT_EQ(bytes % 64, 0U);
+    const Memory memory(2 * bytes);
+    const auto own = PackedMatrix::pack(type, kN, kK, rows, pool);
+    const auto put = PackedMatrix::pack(type, kN, kK, rows, pool, {.memory = {memory.data() + bytes, bytes}});
+    EXPECT_EQ(own.bytes(), put.bytes());
+    std::vector<float> x(3 * kK);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 13) - 6;
+    EXPECT_EQ(product(own, x, 3, pool), product(put, x, 3, pool));
+    EXPECT_TRUE(std::all_of(memory.data(), memory.data() + bytes, [](std::byte b) { return b == std::byte{}; })) << "beside its own";
   }
 }
 

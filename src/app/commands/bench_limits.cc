@@ -33,7 +33,7 @@ PackedMatrix packed(tensor::WeightType type, const Shape& shape, tensor::ThreadP
           out[i] = static_cast<float>((static_cast<size_t>(row) * 31 + i * 17) % 97) / 97.0F - 0.5F;
         }
       },
-      pool, shape.activations);
+      pool, {.activations = shape.activations});
 }
 
 // The middle of at least five runs and a fifth of a second, after one to warm up.
