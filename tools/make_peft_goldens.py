@@ -7,7 +7,6 @@ Each folder is what save_pretrained writes, with expected.f32 (f32 logits [B, T,
 the base's expected.json) and base.txt, the checkpoint's name. B matrices, magnitudes and copies are
 filled with noise, so that every part of an adapter shows in the logits.
 """
-import hashlib
 import json
 import pathlib
 import shutil
@@ -17,6 +16,8 @@ import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM
+
+from made_by import write_made_by
 
 CHECKPOINTS = pathlib.Path("tests/goldens/checkpoints")
 OUT = pathlib.Path("tests/goldens/peft")
@@ -60,12 +61,7 @@ def main():
         (folder / "expected.f32").write_bytes(logits.numpy().astype("<f4").tobytes())
         (folder / "base.txt").write_text(base + "\n")
         (folder / "README.md").unlink(missing_ok=True)
-    lines = [f"tools/make_peft_goldens.py; peft {peft.__version__}, transformers {transformers.__version__}, "
-             f"torch {torch.__version__}, seed = 100 + position in VARIANTS"]
-    for file in sorted(OUT.rglob("*")):
-        if file.is_file():
-            lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}  {file.relative_to(OUT)}")
-    (OUT / "MADE_BY").write_text("\n".join(lines) + "\n")
+    write_made_by(OUT, "make_peft_goldens.py", [peft, transformers, torch], "100 + position in VARIANTS")
 
 
 if __name__ == "__main__":

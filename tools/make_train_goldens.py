@@ -8,7 +8,6 @@ learning rate), init/ and final/ (adapters as save_pretrained writes them). Rows
 different lengths and are padded here; label_mask_first[micro][row] leading labels are masked. The loss is
 the sum over the accumulation group divided by its number of labels, as transformers' Trainer has it.
 """
-import hashlib
 import json
 import pathlib
 import shutil
@@ -18,6 +17,8 @@ import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM, get_cosine_schedule_with_warmup
+
+from made_by import write_made_by
 
 CHECKPOINTS = pathlib.Path("tests/goldens/checkpoints")
 OUT = pathlib.Path("tests/goldens/train")
@@ -75,12 +76,7 @@ def main():
             (folder / part / "README.md").unlink(missing_ok=True)
         (folder / "run.json").write_text(json.dumps(dict(base=base, steps=STEPS, accum=ACCUM, lr=LR, warmup=WARMUP, weight_decay=DECAY, betas=BETAS,
                                                          eps=EPS, clip=CLIP, label_mask_first=MASKS, data=data, log=log)) + "\n")
-    lines = [f"tools/make_train_goldens.py; peft {peft.__version__}, transformers {transformers.__version__}, "
-             f"torch {torch.__version__}, seed = 200 + position in RUNS"]
-    for file in sorted(OUT.rglob("*")):
-        if file.is_file():
-            lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}  {file.relative_to(OUT)}")
-    (OUT / "MADE_BY").write_text("\n".join(lines) + "\n")
+    write_made_by(OUT, "make_train_goldens.py", [peft, transformers, torch], "200 + position in RUNS")
 
 
 if __name__ == "__main__":

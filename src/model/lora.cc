@@ -316,6 +316,14 @@ std::vector<BaseModule> base_modules(const ModelConfig& c) {
     list.push_back({layer + "mlp.down_proj", Kind::kLinear, c.hidden_size, c.intermediate_size});
     list.push_back({layer + "input_layernorm", Kind::kNorm, c.hidden_size, 1});
     list.push_back({layer + "post_attention_layernorm", Kind::kNorm, c.hidden_size, 1});
+    if (c.post_norms) {
+      list.push_back({layer + "pre_feedforward_layernorm", Kind::kNorm, c.hidden_size, 1});
+      list.push_back({layer + "post_feedforward_layernorm", Kind::kNorm, c.hidden_size, 1});
+    }
+    if (c.qk_norm) {
+      list.push_back({layer + "self_attn.q_norm", Kind::kNorm, c.head_dim, 1});
+      list.push_back({layer + "self_attn.k_norm", Kind::kNorm, c.head_dim, 1});
+    }
   }
   list.push_back({"model.norm", Kind::kNorm, c.hidden_size, 1});
   list.push_back({"lm_head", Kind::kHead, c.vocab_size, c.hidden_size});

@@ -246,11 +246,28 @@ Result<WeightRef> Weights::head() const {
   return find("model.embed_tokens.weight", c.vocab_size, c.hidden_size);
 }
 
+Result<std::vector<float>> Weights::vector(const std::string& name, int64_t size) const {
+  ASSIGN_OR_RETURN(const auto ref, find(name, 1, size));
+  std::vector<float> values(static_cast<size_t>(size));
+  ref.row(0, values);
+  return values;
+}
+
+Result<std::vector<float>> Weights::norm(const std::string& name, int64_t size) const {
+  ASSIGN_OR_RETURN(auto values, vector(name, size));
+  if (config_.norm_offset) {
+    for (float& value : values) value += 1.0f;
+  }
+  return values;
+}
+
 std::vector<std::string> Weights::unexpected() const {
   std::set<std::string> known = {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"};
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     const std::string layer = fmt::format("model.layers.{}.", i);
     for (const char* part : {"input_layernorm.weight", "post_attention_layernorm.weight"}) known.insert(layer + part);
+    if (config_.qk_norm) known.insert({layer + "self_attn.q_norm.weight", layer + "self_attn.k_norm.weight"});
+    if (config_.post_norms) known.insert({layer + "pre_feedforward_layernorm.weight", layer + "post_feedforward_layernorm.weight"});
     for (const char* part : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
                              "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}) {
       known.insert(layer + part + ".weight");

@@ -48,6 +48,9 @@ class Weights {
   // The head: lm_head, or the embedding when tied. Tying as HF: both present and different are kept
   // apart, with a warning.
   Result<WeightRef> head() const;
+  // The numbers of a vector, and of a norm's weight as it is multiplied with (norm_offset: 1 + w). Fail as find().
+  Result<std::vector<float>> vector(const std::string& name, int64_t size) const;
+  Result<std::vector<float>> norm(const std::string& name, int64_t size) const;
   // Tensors nobody asked for, buffers left out: for a warning.
   std::vector<std::string> unexpected() const;
 
