@@ -15,7 +15,7 @@ import peft
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from made_by import write_made_by
 
@@ -35,6 +35,9 @@ VARIANTS = {
     "lora_bias": ("llama_default", dict(
         r=5, lora_alpha=7, target_modules=ALL, lora_bias=True, exclude_modules=r".*layers\.0\.mlp\..*")),
     "head": ("llama_default", dict(r=2, lora_alpha=4, target_modules=["lm_head", "down_proj"])),
+    "qwen3_all": ("qwen3_window", dict(r=3, lora_alpha=6, target_modules=ALL)),
+    "gemma3_dora": ("gemma3_default", dict(r=3, lora_alpha=6, target_modules=["q_proj", "o_proj", "gate_proj", "down_proj"], use_dora=True)),
+    "gemma3_embed": ("gemma3_rope", dict(r=3, lora_alpha=6, target_modules=["embed_tokens", "o_proj", "v_proj"])),
 }
 
 
@@ -43,7 +46,7 @@ def main():
     OUT.mkdir(parents=True)
     for seed, (name, (base, options)) in enumerate(VARIANTS.items()):
         torch.manual_seed(100 + seed)
-        model = LlamaForCausalLM.from_pretrained(CHECKPOINTS / base, dtype=torch.float32, attn_implementation="eager")
+        model = AutoModelForCausalLM.from_pretrained(CHECKPOINTS / base, dtype=torch.float32, attn_implementation="eager")
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options)).eval()
         with torch.no_grad():
             for key, value in model.named_parameters():

@@ -16,7 +16,7 @@ import peft
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaForCausalLM, get_cosine_schedule_with_warmup
+from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
 from made_by import write_made_by
 
@@ -27,6 +27,9 @@ RUNS = {
     "llama_lora": ("llama_default", dict(r=4, lora_alpha=8, target_modules=ALL)),
     "llama_bias_rslora": ("llama_tied_bias_headdim", dict(r=3, lora_alpha=6, target_modules=ALL, use_rslora=True)),
     "llama_dora": ("llama_tied_bias_headdim", dict(r=3, lora_alpha=6, target_modules=["q_proj", "o_proj", "up_proj"], use_dora=True)),
+    "qwen3_lora": ("qwen3_window", dict(r=4, lora_alpha=8, target_modules=ALL)),
+    "gemma3_lora": ("gemma3_default", dict(r=4, lora_alpha=8, target_modules=ALL)),
+    "gemma3_dora": ("gemma3_rope", dict(r=3, lora_alpha=6, target_modules=["k_proj", "o_proj", "down_proj"], use_dora=True)),
 }
 STEPS, ACCUM, WARMUP, LR, CLIP, DECAY, BETAS, EPS = 10, 2, 2, 5e-3, 0.5, 0.01, (0.9, 0.999), 1e-8
 LENGTHS, MASKS = [[23, 9], [5, 40]], [[3, 4], [0, 12]]
@@ -37,7 +40,7 @@ def main():
     OUT.mkdir(parents=True)
     for seed, (name, (base, options)) in enumerate(RUNS.items()):
         torch.manual_seed(200 + seed)
-        model = LlamaForCausalLM.from_pretrained(CHECKPOINTS / base, dtype=torch.float32, attn_implementation="eager")
+        model = AutoModelForCausalLM.from_pretrained(CHECKPOINTS / base, dtype=torch.float32, attn_implementation="eager")
         vocab = model.config.vocab_size
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options)).train()
         with torch.no_grad():

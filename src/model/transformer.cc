@@ -21,9 +21,7 @@ using tensor::PackedMatrix;
 
 namespace {
 struct Layer {
-  std::vector<float> input_norm, middle_norm;        // [C], before attention and before the feed-forward part
-  std::vector<float> attention_post, ffn_post;       // [C], on what they give; empty without
-  std::vector<float> q_norm, k_norm;                 // [D]; empty without
+  LayerNorms norms;
   PackedMatrix qkv, o, gate_up, down;                // q, k, v stacked; gate, up stacked
   std::vector<float> qkv_bias, o_bias, gate_up_bias, down_bias;  // empty without biases
 };
@@ -163,7 +161,7 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
   s.bytes = static_cast<uint64_t>(c.num_hidden_layers) *
                 (bytes_for(q + 2 * kv, c.hidden_size) + bytes_for(c.hidden_size, q) +
                  bytes_for(2 * c.intermediate_size, c.hidden_size) + bytes_for(c.hidden_size, c.intermediate_size) +
-                 static_cast<uint64_t>((c.post_norms ? 4 : 2) * c.hidden_size + (c.qk_norm ? 2 * c.head_dim : 0)) * 4) +
+                 LayerNorms::bytes(c)) +
             PackedMatrix::bytes_for(head_type_of(s.dtype), c.vocab_size, c.hidden_size) + static_cast<uint64_t>(c.hidden_size) * 4;
   ASSIGN_OR_RETURN(s.lease, ledger.take("weights", s.bytes));
 
@@ -192,17 +190,7 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
     RETURN_IF_ERROR(add(p.down, "mlp.down_proj", c.hidden_size, c.intermediate_size));
     parts.push_back(std::move(p));
     Layer layer;
-    // What llama calls post_attention_layernorm stands before the feed-forward part; gemma means it.
-    ASSIGN_OR_RETURN(layer.input_norm, s.weights.norm(prefix + "input_layernorm.weight", c.hidden_size));
-    ASSIGN_OR_RETURN(layer.middle_norm, s.weights.norm(prefix + (c.post_norms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight"), c.hidden_size));
-    if (c.post_norms) {
-      ASSIGN_OR_RETURN(layer.attention_post, s.weights.norm(prefix + "post_attention_layernorm.weight", c.hidden_size));
-      ASSIGN_OR_RETURN(layer.ffn_post, s.weights.norm(prefix + "post_feedforward_layernorm.weight", c.hidden_size));
-    }
-    if (c.qk_norm) {
-      ASSIGN_OR_RETURN(layer.q_norm, s.weights.norm(prefix + "self_attn.q_norm.weight", c.head_dim));
-      ASSIGN_OR_RETURN(layer.k_norm, s.weights.norm(prefix + "self_attn.k_norm.weight", c.head_dim));
-    }
+    ASSIGN_OR_RETURN(layer.norms, s.weights.layer_norms(i));
     ASSIGN_OR_RETURN(layer.qkv_bias, read_biases(s.weights, {{prefix + "self_attn.q_proj.bias", q},
                                                              {prefix + "self_attn.k_proj.bias", kv},
                                                              {prefix + "self_attn.v_proj.bias", kv}}));
@@ -336,12 +324,12 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) {
     const Layer& layer = s.layers[static_cast<size_t>(i)];
     const tensor::KvView cache = kv.layer(i);
-    tensor::rms_norm(x, layer.input_norm, eps, h, pool);
+    tensor::rms_norm(x, layer.norms.input, eps, h, pool);
     tensor::matmul({.x = h, .rows = t, .y = qkv, .bias = layer.qkv_bias}, layer.qkv, pool, w.matmul);
     update(i, &LayerUpdates::qkv, h, qkv, layer.qkv_bias, Which::kAll);
     if (c.qk_norm) {
-      tensor::head_rms_norm(qkv, t, qkv_width, heads, layer.q_norm, eps, pool);
-      tensor::head_rms_norm(qkv.subspan(static_cast<size_t>(q)), t, qkv_width, kv_heads, layer.k_norm, eps, pool);
+      tensor::head_rms_norm(qkv, t, qkv_width, heads, layer.norms.q, eps, pool);
+      tensor::head_rms_norm(qkv.subspan(static_cast<size_t>(q)), t, qkv_width, kv_heads, layer.norms.k, eps, pool);
     }
     // q and k stand side by side, so one call rotates both.
     const bool windowed = c.window(i) > 0 && window_half > 0;
@@ -354,12 +342,12 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
                        .window = c.window(i),
                        .out = attended.data()},
                       cache, rows.where, pool);
-    add_product(i, &LayerUpdates::o, attended, layer.o, layer.o_bias, layer.attention_post);
-    tensor::rms_norm(x, layer.middle_norm, eps, h, pool);
+    add_product(i, &LayerUpdates::o, attended, layer.o, layer.o_bias, layer.norms.attention_post);
+    tensor::rms_norm(x, layer.norms.middle, eps, h, pool);
     tensor::matmul({.x = h, .rows = t, .y = gate_up, .bias = layer.gate_up_bias}, layer.gate_up, pool, w.matmul);
     update(i, &LayerUpdates::gate_up, h, gate_up, layer.gate_up_bias, Which::kAll);
     c.gelu ? tensor::gelu_mul(gate_up, t, c.intermediate_size, act, pool) : tensor::silu_mul(gate_up, t, c.intermediate_size, act, pool);
-    add_product(i, &LayerUpdates::down, act, layer.down, layer.down_bias, layer.ffn_post);
+    add_product(i, &LayerUpdates::down, act, layer.down, layer.down_bias, layer.norms.ffn_post);
   }
   tensor::rms_norm(x, s.final_norm, eps, hidden, pool);
 }
