@@ -36,7 +36,7 @@ VARIANTS = {
         r=5, lora_alpha=7, target_modules=ALL, lora_bias=True, exclude_modules=r".*layers\.0\.mlp\..*")),
     "head": ("llama_default", dict(r=2, lora_alpha=4, target_modules=["lm_head", "down_proj"])),
     "qwen3_all": ("qwen3_window", dict(r=3, lora_alpha=6, target_modules=ALL)),
-    "gemma3_dora": ("gemma3_default", dict(r=3, lora_alpha=6, target_modules=["q_proj", "o_proj", "gate_proj", "down_proj"], use_dora=True)),
+    "gemma3_dora": ("gemma3_default", dict(r=3, lora_alpha=18, target_modules=["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"], use_dora=True)),
     "gemma3_embed": ("gemma3_rope", dict(r=3, lora_alpha=6, target_modules=["embed_tokens", "o_proj", "v_proj"])),
 }
 

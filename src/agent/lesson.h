@@ -28,8 +28,8 @@ struct LessonOptions {
   Json peft;                    // the adapter's adapter_config.json
   std::vector<train::Example> examples, valid;
   train::TrainOptions loop;
-  // Rows computed at once, in place of loop.chunk_tokens: what lies between two breaths is about 0.3 ms a row and
-  // million weights of a product, so few rows are what keeps slices short. Longer examples make it longer.
+  // Rows computed at once, in place of loop.chunk_tokens, or the longest example's: between two breaths lies one product
+  // of so many rows, so few of them keep slices short.
   int64_t rows = 128;
   // PEFT folder to make, and its checkpoint.safetensors meanwhile, from which an unfinished lesson goes on.
   std::filesystem::path out;

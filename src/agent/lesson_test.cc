@@ -9,7 +9,7 @@
 
 #include "agent/tiny_colony_test.h"
 #include "base/rng.h"
-#include "engine/peft.h"
+#include "engine/adapters.h"
 #include "engine/sanitized.h"
 
 namespace colony::agent {
@@ -42,8 +42,8 @@ LessonOptions small_lesson(const fs::path& model, const fs::path& out) {
   LessonOptions options;
   options.model = model;
   options.peft = peft();
-  options.examples = repeating(12, 40, 5, 300, 1);
-  options.valid = repeating(3, 40, 5, 300, 2);
+  options.examples = repeating(12, 40, 5, 12, 1);  // few words: what all have in common is learnt at once
+  options.valid = repeating(3, 40, 5, 12, 2);
   options.loop.learning_rate = 0.01;
   options.loop.steps = 6;
   options.loop.batch = 6;
@@ -223,7 +223,7 @@ TEST(SlowLesson, ForegroundLatencyRisesLittleAndTrainingGoesOn) {
   window(false);  // warm
   const int64_t begun = lesson.state().step;
   std::vector<double> with, without, ratios;
-  for (int pair = 0; pair < 8; ++pair) {
+  for (int pair = 0; pair < 6; ++pair) {
     // Which comes first changes, so that a machine that grows busier favours neither.
     const auto first = window(pair % 2 == 1), second = window(pair % 2 == 0);
     const auto& on = pair % 2 == 1 ? first : second;
@@ -236,7 +236,7 @@ TEST(SlowLesson, ForegroundLatencyRisesLittleAndTrainingGoesOn) {
   std::sort(with.begin(), with.end());
   std::sort(without.begin(), without.end());
   std::sort(ratios.begin(), ratios.end());
-  const double middle = (ratios[3] + ratios[4]) / 2;
+  const double middle = (ratios[2] + ratios[3]) / 2;
   const int64_t updates = lesson.state().step - begun;
   std::printf("  p95 %.0f ms with training, %.0f ms without (medians %.0f and %.0f); median ratio of %zu pairs %.3f (%.3f to %.3f); %ld updates\n", 1e3 * p95(with),
               1e3 * p95(without), 1e3 * with[with.size() / 2], 1e3 * without[without.size() / 2], ratios.size(), middle, ratios.front(), ratios.back(), updates);
