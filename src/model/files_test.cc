@@ -254,9 +254,8 @@ TEST_F(BrokenFolder, ConfigsThatAreNone) {
 // What the families' configurations say, in transformers 4's form and in 5's, and what of it is refused.
 TEST(Families, Qwen3AndGemma3) {
   const auto parse = [](Json json) {
-    for (const auto& [key, value] : Json{{"hidden_size", 32}, {"intermediate_size", 64}, {"num_hidden_layers", 4}, {"num_attention_heads", 2}, {"num_key_value_heads", 1},
-                                         {"vocab_size", 64}}
-                                        .items()) {
+    const Json usual = {{"hidden_size", 32}, {"intermediate_size", 64}, {"num_hidden_layers", 4}, {"num_attention_heads", 2}, {"num_key_value_heads", 1}, {"vocab_size", 64}};
+    for (const auto& [key, value] : usual.items()) {
       if (!json.contains(key)) json[key] = value;
     }
     return parse_model_config(json, "config.json");
