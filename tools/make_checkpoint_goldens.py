@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/goldens/checkpoints: tiny random llama checkpoints with Hugging Face's own logits.
+"""Makes tests/goldens/checkpoints: tiny random checkpoints of every family with Hugging Face's own logits.
 
 Needs torch, transformers, safetensors, gguf, numpy. Seeded; run from the repository's root:
     python3 tools/make_checkpoint_goldens.py
@@ -8,7 +8,6 @@ expected.json. Sequences are longer than max_position_embeddings where the rope 
 the scaling shows. llama_gguf.gguf is llama_default again as GGUF (q and k permuted, Q8_0 matrices),
 with its logits after dequantising.
 """
-import hashlib
 import json
 import pathlib
 import shutil
@@ -18,7 +17,9 @@ import numpy as np
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from made_by import write_made_by
 
 OUT = pathlib.Path("tests/goldens/checkpoints")
 BASE = dict(vocab_size=96, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
@@ -43,7 +44,17 @@ VARIANTS = {
         rope_theta=10000.0, rope_type="yarn", factor=4.0, original_max_position_embeddings=16)),
     "llama_sharded": {},
     "llama_bf16": {},
+    # Windows shorter than the sequences; a head size that is not hidden / heads.
+    "qwen3_default": dict(head_dim=12, tie_word_embeddings=True),
+    "qwen3_window": dict(head_dim=8, num_hidden_layers=3, use_sliding_window=True, sliding_window=5, max_window_layers=1, attention_bias=True),
+    "gemma3_default": dict(head_dim=12, num_key_value_heads=1, num_hidden_layers=3, sliding_window=6, query_pre_attn_scalar=20, tie_word_embeddings=True,
+                           layer_types=["sliding_attention", "sliding_attention", "full_attention"]),
+    "gemma3_rope": dict(head_dim=8, num_hidden_layers=2, sliding_window=9, query_pre_attn_scalar=8, tie_word_embeddings=False, max_position_embeddings=16,
+                        layer_types=["full_attention", "sliding_attention"],
+                        rope_parameters=dict(full_attention=dict(rope_type="linear", rope_theta=1e6, factor=8.0),
+                                             sliding_attention=dict(rope_type="default", rope_theta=5e3))),
 }
+FAMILIES = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen3": (Qwen3Config, Qwen3ForCausalLM), "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM)}
 
 
 def write_expected(model, folder, seed, tokens=24):
@@ -68,7 +79,8 @@ def lively(model, seed):
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if "norm" in name:
-                parameter.copy_(1 + 0.1 * noise)
+                # Gemma multiplies by 1 + w.
+                parameter.copy_((0 if model.config.model_type.startswith("gemma") else 1) + 0.1 * noise)
             elif name.endswith("bias"):
                 parameter.copy_(0.1 * noise)
             else:
@@ -135,7 +147,8 @@ def main():
     OUT.mkdir(parents=True)
     torch.set_num_threads(1)
     for seed, (name, changes) in enumerate(VARIANTS.items()):
-        model = LlamaForCausalLM(LlamaConfig(**{**BASE, **changes})).eval()
+        config, family = FAMILIES[name.split("_")[0]]
+        model = family(config(**{**BASE, **changes})).eval()
         lively(model, seed)
         folder = OUT / name
         if name == "llama_bf16":
@@ -148,11 +161,7 @@ def main():
             model.save_pretrained(folder)
         write_expected(model, folder, seed)
     write_gguf(OUT / "llama_default")
-    hashes = {str(p.relative_to(OUT)): hashlib.sha256(p.read_bytes()).hexdigest()[:16]
-              for p in sorted(OUT.rglob("*")) if p.is_file()}
-    (OUT / "MADE_BY").write_text(
-        f"tools/make_checkpoint_goldens.py; transformers {transformers.__version__}, torch {torch.__version__}, "
-        f"seed = position in VARIANTS\n" + "".join(f"{h}  {n}\n" for n, h in hashes.items()))
+    write_made_by(OUT, "make_checkpoint_goldens.py", [transformers, torch], "position in VARIANTS")
 
 
 if __name__ == "__main__":

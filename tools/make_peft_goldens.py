@@ -7,7 +7,6 @@ Each folder is what save_pretrained writes, with expected.f32 (f32 logits [B, T,
 the base's expected.json) and base.txt, the checkpoint's name. B matrices, magnitudes and copies are
 filled with noise, so that every part of an adapter shows in the logits.
 """
-import hashlib
 import json
 import pathlib
 import shutil
@@ -16,7 +15,9 @@ import peft
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaForCausalLM
+from transformers import AutoModelForCausalLM
+
+from made_by import write_made_by
 
 CHECKPOINTS = pathlib.Path("tests/goldens/checkpoints")
 OUT = pathlib.Path("tests/goldens/peft")
@@ -34,6 +35,9 @@ VARIANTS = {
     "lora_bias": ("llama_default", dict(
         r=5, lora_alpha=7, target_modules=ALL, lora_bias=True, exclude_modules=r".*layers\.0\.mlp\..*")),
     "head": ("llama_default", dict(r=2, lora_alpha=4, target_modules=["lm_head", "down_proj"])),
+    "qwen3_all": ("qwen3_window", dict(r=3, lora_alpha=6, target_modules=ALL)),
+    "gemma3_dora": ("gemma3_default", dict(r=3, lora_alpha=18, target_modules=["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"], use_dora=True)),
+    "gemma3_embed": ("gemma3_rope", dict(r=3, lora_alpha=6, target_modules=["embed_tokens", "o_proj", "v_proj"])),
 }
 
 
@@ -42,7 +46,7 @@ def main():
     OUT.mkdir(parents=True)
     for seed, (name, (base, options)) in enumerate(VARIANTS.items()):
         torch.manual_seed(100 + seed)
-        model = LlamaForCausalLM.from_pretrained(CHECKPOINTS / base, dtype=torch.float32, attn_implementation="eager")
+        model = AutoModelForCausalLM.from_pretrained(CHECKPOINTS / base, dtype=torch.float32, attn_implementation="eager")
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options)).eval()
         with torch.no_grad():
             for key, value in model.named_parameters():
@@ -60,12 +64,7 @@ def main():
         (folder / "expected.f32").write_bytes(logits.numpy().astype("<f4").tobytes())
         (folder / "base.txt").write_text(base + "\n")
         (folder / "README.md").unlink(missing_ok=True)
-    lines = [f"tools/make_peft_goldens.py; peft {peft.__version__}, transformers {transformers.__version__}, "
-             f"torch {torch.__version__}, seed = 100 + position in VARIANTS"]
-    for file in sorted(OUT.rglob("*")):
-        if file.is_file():
-            lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}  {file.relative_to(OUT)}")
-    (OUT / "MADE_BY").write_text("\n".join(lines) + "\n")
+    write_made_by(OUT, "make_peft_goldens.py", [peft, transformers, torch], "100 + position in VARIANTS")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ learning rate), init/ and final/ (adapters as save_pretrained writes them). Rows
 different lengths and are padded here; label_mask_first[micro][row] leading labels are masked. The loss is
 the sum over the accumulation group divided by its number of labels, as transformers' Trainer has it.
 """
-import hashlib
 import json
 import pathlib
 import shutil
@@ -17,7 +16,9 @@ import peft
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaForCausalLM, get_cosine_schedule_with_warmup
+from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
+
+from made_by import write_made_by
 
 CHECKPOINTS = pathlib.Path("tests/goldens/checkpoints")
 OUT = pathlib.Path("tests/goldens/train")
@@ -26,6 +27,9 @@ RUNS = {
     "llama_lora": ("llama_default", dict(r=4, lora_alpha=8, target_modules=ALL)),
     "llama_bias_rslora": ("llama_tied_bias_headdim", dict(r=3, lora_alpha=6, target_modules=ALL, use_rslora=True)),
     "llama_dora": ("llama_tied_bias_headdim", dict(r=3, lora_alpha=6, target_modules=["q_proj", "o_proj", "up_proj"], use_dora=True)),
+    "qwen3_lora": ("qwen3_window", dict(r=4, lora_alpha=8, target_modules=ALL)),
+    "gemma3_lora": ("gemma3_default", dict(r=4, lora_alpha=8, target_modules=ALL)),
+    "gemma3_dora": ("gemma3_rope", dict(r=3, lora_alpha=6, target_modules=["k_proj", "o_proj", "down_proj"], use_dora=True)),
 }
 STEPS, ACCUM, WARMUP, LR, CLIP, DECAY, BETAS, EPS = 10, 2, 2, 5e-3, 0.5, 0.01, (0.9, 0.999), 1e-8
 LENGTHS, MASKS = [[23, 9], [5, 40]], [[3, 4], [0, 12]]
@@ -36,7 +40,7 @@ def main():
     OUT.mkdir(parents=True)
     for seed, (name, (base, options)) in enumerate(RUNS.items()):
         torch.manual_seed(200 + seed)
-        model = LlamaForCausalLM.from_pretrained(CHECKPOINTS / base, dtype=torch.float32, attn_implementation="eager")
+        model = AutoModelForCausalLM.from_pretrained(CHECKPOINTS / base, dtype=torch.float32, attn_implementation="eager")
         vocab = model.config.vocab_size
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options)).train()
         with torch.no_grad():
@@ -75,12 +79,7 @@ def main():
             (folder / part / "README.md").unlink(missing_ok=True)
         (folder / "run.json").write_text(json.dumps(dict(base=base, steps=STEPS, accum=ACCUM, lr=LR, warmup=WARMUP, weight_decay=DECAY, betas=BETAS,
                                                          eps=EPS, clip=CLIP, label_mask_first=MASKS, data=data, log=log)) + "\n")
-    lines = [f"tools/make_train_goldens.py; peft {peft.__version__}, transformers {transformers.__version__}, "
-             f"torch {torch.__version__}, seed = 200 + position in RUNS"]
-    for file in sorted(OUT.rglob("*")):
-        if file.is_file():
-            lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}  {file.relative_to(OUT)}")
-    (OUT / "MADE_BY").write_text("\n".join(lines) + "\n")
+    write_made_by(OUT, "make_train_goldens.py", [peft, transformers, torch], "200 + position in RUNS")
 
 
 if __name__ == "__main__":

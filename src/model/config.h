@@ -1,6 +1,6 @@
 // config.json (or GGUF metadata) as one struct: the knobs of the decoder this program runs.
 //
-// Source: hf_compat 1.2–1.6; agrees with transformers' LlamaConfig. Unknown keys are ignored;
+// Source: hf_compat 1.2–1.6; agrees with transformers' LlamaConfig, Qwen3Config and Gemma3TextConfig. Unknown keys are ignored;
 // a key that changes the numbers and is not implemented is an error that names it.
 #pragma once
 #include <cstdint>
@@ -29,7 +29,7 @@ struct RopeConfig {
 };
 
 struct ModelConfig {
-  std::string model_type;  // "llama"
+  std::string model_type;  // "llama", "qwen3", "gemma3_text"
   int64_t hidden_size = 0;              // C
   int64_t intermediate_size = 0;        // F
   int64_t num_hidden_layers = 0;
@@ -43,8 +43,20 @@ struct ModelConfig {
   bool mlp_bias = false;
   bool tie_word_embeddings = false;
   RopeConfig rope;
+  // What qwen3 and gemma3_text add to the llama block.
+  bool qk_norm = false;           // each head of q and k through a norm of its own before the rotation
+  bool norm_offset = false;       // norms multiply by 1 + w
+  bool post_norms = false;        // norms also on what attention and feed-forward give
+  bool gelu = false;              // gelu's tanh form on the gate, not silu
+  double attention_scale = 0;     // of q·k: 1/sqrt(head_dim) where the family has no other
+  double embedding_scale = 1;
+  std::vector<int64_t> windows;   // of each layer: keys seen, the row itself included, or 0: all. Empty: all of all
+  std::optional<RopeConfig> window_rope;  // of layers with a window, where it is another
   std::vector<int32_t> eos_token_ids;   // config or generation_config; may be empty
   std::optional<int32_t> bos_token_id, pad_token_id;
+
+  int64_t window(int64_t layer) const { return windows.empty() ? 0 : windows[static_cast<size_t>(layer)]; }
+  const RopeConfig& rope_of(int64_t layer) const { return window(layer) > 0 && window_rope ? *window_rope : rope; }
 
   // Positions that may be asked for. A stretched rope reaches `factor` times what it was trained on:
   // linear and dynamic name the trained length in max_position_embeddings, yarn in

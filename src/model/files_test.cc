@@ -255,6 +255,57 @@ TEST_F(BrokenFolder, ConfigsThatAreNone) {
   ASSERT_TRUE(write_file(folder_ / "config.json", "[]"));
   expect_error("config.json");
 }
+// What the families' configurations say, in transformers 4's form and in 5's, and what of it is refused.
+TEST(Families, Qwen3AndGemma3) {
+  const auto parse = [](Json json) {
+    const Json usual = {{"hidden_size", 32}, {"intermediate_size", 64}, {"num_hidden_layers", 4}, {"num_attention_heads", 2}, {"num_key_value_heads", 1}, {"vocab_size", 64}};
+    for (const auto& [key, value] : usual.items()) {
+      if (!json.contains(key)) json[key] = value;
+    }
+    return parse_model_config(json, "config.json");
+  };
+  const auto error = [&](const Json& json) {
+    const auto config = parse(json);
+    return config ? std::string() : config.error().message;
+  };
+  const auto qwen3 = parse({{"model_type", "qwen3"}, {"sliding_window", 4096}, {"use_sliding_window", false}});
+  ASSERT_TRUE(qwen3) << qwen3.error().message;
+  EXPECT_TRUE(qwen3->qk_norm && !qwen3->norm_offset && !qwen3->post_norms && !qwen3->gelu);
+  EXPECT_EQ(qwen3->head_dim, 128);  // the family's own, not hidden / heads
+  EXPECT_EQ(qwen3->window(3), 0);
+  const auto windowed = parse({{"model_type", "qwen3"}, {"sliding_window", 9}, {"use_sliding_window", true}, {"max_window_layers", 2}});
+  ASSERT_TRUE(windowed);
+  EXPECT_EQ(windowed->windows, (std::vector<int64_t>{0, 0, 9, 9}));
+  EXPECT_EQ(windowed->rope_of(3).theta, 1e4);
+
+  const auto old = parse({{"model_type", "gemma3_text"}, {"sliding_window", 8}, {"sliding_window_pattern", 3}, {"rope_local_base_freq", 2e4},
+                          {"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}}});
+  ASSERT_TRUE(old) << old.error().message;
+  EXPECT_TRUE(old->qk_norm && old->norm_offset && old->post_norms && old->gelu && old->tie_word_embeddings);
+  EXPECT_EQ(old->windows, (std::vector<int64_t>{8, 8, 0, 8}));
+  EXPECT_EQ(old->rope_of(2).theta, 1e6);
+  EXPECT_EQ(old->rope_of(2).kind, RopeConfig::Kind::kLinear);
+  EXPECT_EQ(old->rope_of(0).theta, 2e4);
+  EXPECT_EQ(old->rope_of(0).kind, RopeConfig::Kind::kDefault);
+  EXPECT_EQ(old->attention_scale, 1.0 / 16);  // query_pre_attn_scalar 256
+  EXPECT_EQ(old->head_dim, 256);
+  const auto now = parse({{"model_type", "gemma3_text"}, {"sliding_window", 8}, {"layer_types", {"full_attention", "sliding_attention", "full_attention", "full_attention"}},
+                          {"rope_parameters", {{"full_attention", {{"rope_type", "default"}, {"rope_theta", 5e5}}}, {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 3e4}}}}}});
+  ASSERT_TRUE(now) << now.error().message;
+  EXPECT_EQ(now->windows, (std::vector<int64_t>{0, 8, 0, 0}));
+  EXPECT_EQ(now->rope_of(0).theta, 5e5);
+  EXPECT_EQ(now->rope_of(1).theta, 3e4);
+
+  EXPECT_NE(error({{"model_type", "gemma3_text"}, {"final_logit_softcapping", 30.0}}).find("final_logit_softcapping = 30"), std::string::npos);
+  EXPECT_NE(error({{"model_type", "gemma3_text"}, {"hidden_activation", "relu"}}).find("relu"), std::string::npos);
+  EXPECT_NE(error({{"model_type", "gemma3_text"}, {"use_bidirectional_attention", true}}).find("use_bidirectional_attention"), std::string::npos);
+  EXPECT_NE(error({{"model_type", "gemma3_text"}, {"sliding_window", 0}}).find("sliding_window is 0"), std::string::npos);
+  EXPECT_NE(error({{"model_type", "gemma3_text"}, {"query_pre_attn_scalar", -1}}).find("q·k"), std::string::npos);
+  EXPECT_NE(error({{"model_type", "qwen3"}, {"layer_types", {"full_attention"}}}).find("layer_types"), std::string::npos);
+  EXPECT_NE(error({{"model_type", "qwen3"}, {"layer_types", {"full_attention", "full_attention", "linear_attention", "full_attention"}}}).find("linear_attention"), std::string::npos);
+  EXPECT_NE(error({{"model_type", "gemma2"}}).find("gemma2"), std::string::npos);
+}
+
 // max_position_embeddings 100; what each kind of rope makes of it.
 TEST(Context, AStretchedRopeReachesFurther) {
   const auto context = [](const Json& rope) {

@@ -42,18 +42,6 @@ LoraType type_beside(const Transformer& base) {
 
 uint64_t aligned(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// "base_model.model.model.layers.0.….lora_A.default.weight" -> "model.layers.0.….lora_A.weight".
-std::string plain_name(std::string name) {
-  constexpr std::string_view kPrefix = "base_model.model.", kInfix = ".default";
-  if (name.starts_with(kPrefix)) name.erase(0, kPrefix.size());
-  if (!name.starts_with("model.") && !name.starts_with("lm_head")) name.insert(0, "model.");
-  if (const size_t at = name.rfind(kInfix); at != std::string::npos) {
-    const size_t end = at + kInfix.size();
-    if (end == name.size() || name[end] == '.') name.erase(at, kInfix.size());
-  }
-  return name;
-}
-
 bool equals_embedding(const SafeTensor& tensor, const Transformer& base) {
   const ModelConfig& c = base.config();
   const auto width = static_cast<size_t>(c.hidden_size);
@@ -95,8 +83,8 @@ Result<Tensors> open_tensors(const LoraSpec& spec, const Transformer& base) {
   for (auto& module : base_modules(base.config())) t.base.emplace(module.path, module);
   std::map<std::string, std::pair<std::string, const SafeTensor*>> by_name;  // plain name -> (as spelt, tensor)
   for (const auto& [name, tensor] : t.file->tensors()) {
-    if (!by_name.emplace(plain_name(name), std::pair(name, &tensor)).second) {
-      return corrupt("{}: tensor {} is there twice under two spellings", file, plain_name(name));
+    if (!by_name.emplace(plain_tensor_name(name), std::pair(name, &tensor)).second) {
+      return corrupt("{}: tensor {} is there twice under two spellings", file, plain_tensor_name(name));
     }
   }
   std::set<std::string> used;
@@ -301,6 +289,17 @@ std::vector<float> dora_gain(const Tensors::Module& m, std::span<const float> a,
 
 }  // namespace
 
+std::string plain_tensor_name(std::string name) {
+  constexpr std::string_view kPrefix = "base_model.model.", kInfix = ".default";
+  if (name.starts_with(kPrefix)) name.erase(0, kPrefix.size());
+  if (!name.starts_with("model.") && !name.starts_with("lm_head")) name.insert(0, "model.");
+  if (const size_t at = name.rfind(kInfix); at != std::string::npos) {
+    const size_t end = at + kInfix.size();
+    if (end == name.size() || name[end] == '.') name.erase(at, kInfix.size());
+  }
+  return name;
+}
+
 std::vector<BaseModule> base_modules(const ModelConfig& c) {
   using Kind = BaseModule::Kind;
   const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
@@ -316,6 +315,14 @@ std::vector<BaseModule> base_modules(const ModelConfig& c) {
     list.push_back({layer + "mlp.down_proj", Kind::kLinear, c.hidden_size, c.intermediate_size});
     list.push_back({layer + "input_layernorm", Kind::kNorm, c.hidden_size, 1});
     list.push_back({layer + "post_attention_layernorm", Kind::kNorm, c.hidden_size, 1});
+    if (c.post_norms) {
+      list.push_back({layer + "pre_feedforward_layernorm", Kind::kNorm, c.hidden_size, 1});
+      list.push_back({layer + "post_feedforward_layernorm", Kind::kNorm, c.hidden_size, 1});
+    }
+    if (c.qk_norm) {
+      list.push_back({layer + "self_attn.q_norm", Kind::kNorm, c.head_dim, 1});
+      list.push_back({layer + "self_attn.k_norm", Kind::kNorm, c.head_dim, 1});
+    }
   }
   list.push_back({"model.norm", Kind::kNorm, c.hidden_size, 1});
   list.push_back({"lm_head", Kind::kHead, c.vocab_size, c.hidden_size});

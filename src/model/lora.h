@@ -24,6 +24,10 @@ namespace colony::model {
 
 class Transformer;
 
+// A tensor's name in an adapter without what spellings differ in: "base_model.model.", a missing inner "model.", ".default".
+// "base_model.model.model.layers.0.….lora_A.default.weight" -> "model.layers.0.….lora_A.weight".
+std::string plain_tensor_name(std::string name);
+
 // A module of the base that an adapter may name, by its path in Hugging Face's CausalLM class:
 // "model.layers.0.self_attn.q_proj", "lm_head", "model.embed_tokens", "model.norm".
 struct BaseModule {

@@ -60,11 +60,11 @@ double yarn_factor(const RopeConfig& c) {
 
 }  // namespace
 
-RopeTable::RopeTable(const ModelConfig& config)
-    : config_(config.rope),
+RopeTable::RopeTable(const ModelConfig& config, const RopeConfig& rope)
+    : config_(rope),
       max_position_(config.max_position_embeddings),
-      half_(static_cast<int>(static_cast<double>(config.head_dim) * config.rope.partial_rotary_factor) / 2),
-      frequencies_(base_frequencies(config.rope.theta, half_)) {
+      half_(static_cast<int>(static_cast<double>(config.head_dim) * rope.partial_rotary_factor) / 2),
+      frequencies_(base_frequencies(rope.theta, half_)) {
   switch (config_.kind) {
     case RopeConfig::Kind::kDefault:
     case RopeConfig::Kind::kDynamic: break;

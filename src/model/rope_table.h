@@ -10,7 +10,8 @@ namespace colony::model {
 
 class RopeTable {
  public:
-  explicit RopeTable(const ModelConfig& config);
+  // Of one kind of layer: `rope` is config's, or its window_rope.
+  RopeTable(const ModelConfig& config, const RopeConfig& rope);
   int half() const { return half_; }  // rotated pairs of a head
   // cos, sin: [half]. `length`: see StepRows::lengths; only dynamic rope depends on it.
   void angles(int64_t position, int64_t length, std::span<float> cos, std::span<float> sin) const;

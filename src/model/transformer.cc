@@ -1,5 +1,6 @@
-// The llama block: x += o(attn(norm(x))); x += down(silu(gate(norm(x))) * up(norm(x))).
-// Equivalent in HF: modeling_llama.LlamaDecoderLayer, eager attention, f32 activations.
+// The llama block: x += o(attn(norm(x))); x += down(silu(gate(norm(x))) * up(norm(x))), with what qwen3 and gemma3 add:
+// norms on the heads of q and k, norms on what o and down give, gelu, windows (config.h).
+// Equivalent in HF: modeling_llama.LlamaDecoderLayer (qwen3, gemma3), eager attention, f32 activations.
 #include "model/transformer.h"
 
 #include <cmath>
@@ -21,7 +22,7 @@ using tensor::PackedMatrix;
 
 namespace {
 struct Layer {
-  std::vector<float> input_norm, post_norm;          // [C]
+  LayerNorms norms;
   PackedMatrix qkv, o, gate_up, down;                // q, k, v stacked; gate, up stacked
   std::vector<float> qkv_bias, o_bias, gate_up_bias, down_bias;  // empty without biases
 };
@@ -44,9 +45,11 @@ void find_runs(std::span<const Adapter* const> adapters, std::vector<AdapterRun>
 }  // namespace
 
 struct Transformer::State {
-  explicit State(Weights w) : weights(std::move(w)), rope(weights.config()) {}
+  explicit State(Weights w)
+      : weights(std::move(w)), rope(config(), config().rope), window_rope(config(), config().window_rope.value_or(config().rope)) {}
+  const ModelConfig& config() const { return weights.config(); }
   Weights weights;
-  RopeTable rope;
+  RopeTable rope, window_rope;
   tensor::WeightType dtype = tensor::WeightType::kF32;
   WeightRef embedding;
   tensor::Memory packed;  // of all matrices
@@ -59,7 +62,7 @@ struct Transformer::State {
 };
 
 struct Transformer::Workspace::State {
-  std::vector<float> x, h, qkv, attended, gate_up, act, cos, sin, product;
+  std::vector<float> x, h, qkv, attended, gate_up, act, cos, sin, window_cos, window_sin, product;
   tensor::MatmulScratch matmul;
   std::vector<AdapterRun> runs;
   std::vector<tensor::LoraSegment> segments;
@@ -77,7 +80,7 @@ Transformer::Workspace& Transformer::Workspace::operator=(Workspace&&) noexcept 
 uint64_t Transformer::Workspace::bytes() const {
   const State& s = *state_;
   uint64_t total = s.matmul.bytes();
-  for (const auto* b : {&s.x, &s.h, &s.qkv, &s.attended, &s.gate_up, &s.act, &s.cos, &s.sin, &s.product, &s.lora.u}) {
+  for (const auto* b : {&s.x, &s.h, &s.qkv, &s.attended, &s.gate_up, &s.act, &s.cos, &s.sin, &s.window_cos, &s.window_sin, &s.product, &s.lora.u}) {
     total += b->capacity() * sizeof(float);
   }
   return total + s.runs.capacity() * sizeof(AdapterRun) +
@@ -133,13 +136,6 @@ PackedMatrix pack_stacked(const std::vector<WeightRef>& parts, tensor::WeightTyp
        .memory = own});
 }
 
-Result<std::vector<float>> read_vector(const Weights& weights, const std::string& name, int64_t size) {
-  ASSIGN_OR_RETURN(const auto ref, weights.find(name, 1, size));
-  std::vector<float> values(static_cast<size_t>(size));
-  ref.row(0, values);
-  return values;
-}
-
 // Biases of several parts one after the other; a part without one contributes zeros.
 Result<std::vector<float>> read_biases(const Weights& weights, const std::vector<std::pair<std::string, int64_t>>& parts) {
   std::vector<float> values;
@@ -174,12 +170,12 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
                               (bytes_for(q + 2 * kv, c.hidden_size) + bytes_for(c.hidden_size, q) +
                                bytes_for(2 * c.intermediate_size, c.hidden_size) + bytes_for(c.hidden_size, c.intermediate_size)) +
                           PackedMatrix::bytes_for(head_type_of(s.dtype), c.vocab_size, c.hidden_size);
-  s.bytes = packed + static_cast<uint64_t>((2 * c.num_hidden_layers + 1) * c.hidden_size) * 4;
+  s.bytes = packed + static_cast<uint64_t>(c.num_hidden_layers) * LayerNorms::bytes(c) + static_cast<uint64_t>(c.hidden_size) * 4;
   ASSIGN_OR_RETURN(s.lease, ledger.take("weights", s.bytes));
 
   for (const auto& name : s.weights.unexpected()) log_warn("{}: tensor {} is not used", path.string(), to_line(Json(name)));
   ASSIGN_OR_RETURN(s.embedding, s.weights.find("model.embed_tokens.weight", c.vocab_size, c.hidden_size));
-  ASSIGN_OR_RETURN(s.final_norm, read_vector(s.weights, "model.norm.weight", c.hidden_size));
+  ASSIGN_OR_RETURN(s.final_norm, s.weights.norm("model.norm.weight", c.hidden_size));
   // Everything is found and its shape checked before the first matrix is packed.
   struct Parts {
     std::vector<WeightRef> qkv, o, gate_up, down;
@@ -202,8 +198,7 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
     RETURN_IF_ERROR(add(p.down, "mlp.down_proj", c.hidden_size, c.intermediate_size));
     parts.push_back(std::move(p));
     Layer layer;
-    ASSIGN_OR_RETURN(layer.input_norm, read_vector(s.weights, prefix + "input_layernorm.weight", c.hidden_size));
-    ASSIGN_OR_RETURN(layer.post_norm, read_vector(s.weights, prefix + "post_attention_layernorm.weight", c.hidden_size));
+    ASSIGN_OR_RETURN(layer.norms, s.weights.layer_norms(i));
     ASSIGN_OR_RETURN(layer.qkv_bias, read_biases(s.weights, {{prefix + "self_attn.q_proj.bias", q},
                                                              {prefix + "self_attn.k_proj.bias", kv},
                                                              {prefix + "self_attn.v_proj.bias", kv}}));
@@ -275,6 +270,8 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
   const auto gate_up = view(w.gate_up, t * 2 * c.intermediate_size), act = view(w.act, t * c.intermediate_size);
   const int half = s.rope.half();
   const auto cos = view(w.cos, t * half), sin = view(w.sin, t * half);
+  const int window_half = c.window_rope ? s.window_rope.half() : 0;
+  const auto window_cos = view(w.window_cos, t * window_half), window_sin = view(w.window_sin, t * window_half);
 
   for (int64_t r = 0; r < t; ++r) {
     const auto at = static_cast<size_t>(r);
@@ -287,7 +284,12 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
     s.rope.angles(position, rows.lengths.empty() ? position + 1 : rows.lengths[at],
                   cos.subspan(at * static_cast<size_t>(half), static_cast<size_t>(half)),
                   sin.subspan(at * static_cast<size_t>(half), static_cast<size_t>(half)));
+    if (window_half > 0) {
+      const auto size = static_cast<size_t>(window_half);
+      s.window_rope.angles(position, position + 1, window_cos.subspan(at * size, size), window_sin.subspan(at * size, size));
+    }
   }
+  if (c.embedding_scale != 1) tensor::scale_in_place(x, static_cast<float>(c.embedding_scale));
   const auto eps = static_cast<float>(c.rms_norm_eps);
   const auto heads = static_cast<int>(c.num_attention_heads), kv_heads = static_cast<int>(c.num_key_value_heads);
   const auto head_dim = static_cast<int>(c.head_dim);
@@ -310,7 +312,15 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
   // x += the product. A gain scales the product alone, so then it must stand apart first; whether it does
   // changes no bit of the other rows.
   const auto add_product = [&](int64_t layer, tensor::LoraUpdate LayerUpdates::*of, std::span<const float> in,
-                               const PackedMatrix& matrix, std::span<const float> bias) {
+                               const PackedMatrix& matrix, std::span<const float> bias, std::span<const float> post_norm) {
+    if (!post_norm.empty()) {
+      const auto product = view(w.product, t * c.hidden_size);
+      tensor::matmul({.x = in, .rows = t, .y = product, .bias = bias}, matrix, pool, w.matmul);
+      update(layer, of, in, product, bias, Which::kAll);
+      tensor::rms_norm(product, post_norm, eps, product, pool);
+      tensor::add_in_place(x, product, pool);
+      return;
+    }
     if (update(layer, of, in, {}, bias, Which::kGains)) {
       const auto product = view(w.product, t * c.hidden_size);
       tensor::matmul({.x = in, .rows = t, .y = product, .bias = bias}, matrix, pool, w.matmul);
@@ -324,24 +334,30 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) {
     const Layer& layer = s.layers[static_cast<size_t>(i)];
     const tensor::KvView cache = kv.layer(i);
-    tensor::rms_norm(x, layer.input_norm, eps, h, pool);
+    tensor::rms_norm(x, layer.norms.input, eps, h, pool);
     tensor::matmul({.x = h, .rows = t, .y = qkv, .bias = layer.qkv_bias}, layer.qkv, pool, w.matmul);
     update(i, &LayerUpdates::qkv, h, qkv, layer.qkv_bias, Which::kAll);
+    if (c.qk_norm) {
+      tensor::head_rms_norm(qkv, t, qkv_width, heads, layer.norms.q, eps, pool);
+      tensor::head_rms_norm(qkv.subspan(static_cast<size_t>(q)), t, qkv_width, kv_heads, layer.norms.k, eps, pool);
+    }
     // q and k stand side by side, so one call rotates both.
-    tensor::rope(qkv, qkv_width, heads + kv_heads, head_dim, cos, sin, half, pool);
+    const bool windowed = c.window(i) > 0 && window_half > 0;
+    tensor::rope(qkv, qkv_width, heads + kv_heads, head_dim, windowed ? window_cos : cos, windowed ? window_sin : sin, windowed ? window_half : half, pool);
     tensor::kv_store(cache, rows.where, qkv.data() + q, qkv.data() + q + kvd, qkv_width, pool);
     tensor::attention({.q = qkv.data(),
                        .q_stride = qkv_width,
                        .heads = heads,
-                       .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim))),
+                       .scale = static_cast<float>(c.attention_scale),
+                       .window = c.window(i),
                        .out = attended.data()},
                       cache, rows.where, pool);
-    add_product(i, &LayerUpdates::o, attended, layer.o, layer.o_bias);
-    tensor::rms_norm(x, layer.post_norm, eps, h, pool);
+    add_product(i, &LayerUpdates::o, attended, layer.o, layer.o_bias, layer.norms.attention_post);
+    tensor::rms_norm(x, layer.norms.middle, eps, h, pool);
     tensor::matmul({.x = h, .rows = t, .y = gate_up, .bias = layer.gate_up_bias}, layer.gate_up, pool, w.matmul);
     update(i, &LayerUpdates::gate_up, h, gate_up, layer.gate_up_bias, Which::kAll);
-    tensor::silu_mul(gate_up, t, c.intermediate_size, act, pool);
-    add_product(i, &LayerUpdates::down, act, layer.down, layer.down_bias);
+    c.gelu ? tensor::gelu_mul(gate_up, t, c.intermediate_size, act, pool) : tensor::silu_mul(gate_up, t, c.intermediate_size, act, pool);
+    add_product(i, &LayerUpdates::down, act, layer.down, layer.down_bias, layer.norms.ffn_post);
   }
   tensor::rms_norm(x, s.final_norm, eps, hidden, pool);
 }

@@ -21,9 +21,9 @@ std::vector<fs::path> folders(const fs::path& root) {
   std::vector<fs::path> list;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(root, ignored)) {
-    if (entry.path().filename().string().starts_with("llama") && fs::exists(entry.path() / "expected.f32")) {
-      list.push_back(entry.path());
-    }
+    const std::string name = entry.path().filename().string();
+    const bool ours = name.starts_with("llama") || name.starts_with("qwen3") || name.starts_with("gemma3");
+    if (ours && fs::exists(entry.path() / "expected.f32")) list.push_back(entry.path());
   }
   std::sort(list.begin(), list.end());
   return list;
@@ -132,7 +132,7 @@ class OwnGolden : public testing::Test {
  protected:
   void SetUp() override {
     list_ = folders("tests/goldens/checkpoints");
-    ASSERT_GE(list_.size(), 6u) << "tests/goldens/checkpoints must hold the six llama variants";
+    ASSERT_GE(list_.size(), 12u) << "tests/goldens/checkpoints must hold every variant of llama, qwen3 and gemma3";
   }
   std::vector<fs::path> list_;
 };

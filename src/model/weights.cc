@@ -246,11 +246,45 @@ Result<WeightRef> Weights::head() const {
   return find("model.embed_tokens.weight", c.vocab_size, c.hidden_size);
 }
 
+uint64_t LayerNorms::bytes(const ModelConfig& c) {
+  return static_cast<uint64_t>((c.post_norms ? 4 : 2) * c.hidden_size + (c.qk_norm ? 2 * c.head_dim : 0)) * sizeof(float);
+}
+
+Result<LayerNorms> Weights::layer_norms(int64_t layer) const {
+  const ModelConfig& c = config_;
+  const std::string prefix = fmt::format("model.layers.{}.", layer);
+  LayerNorms norms;
+  ASSIGN_OR_RETURN(norms.input, norm(prefix + "input_layernorm.weight", c.hidden_size));
+  // What llama calls post_attention_layernorm stands before the feed-forward part; gemma means what it says.
+  ASSIGN_OR_RETURN(norms.middle, norm(prefix + (c.post_norms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight"), c.hidden_size));
+  if (c.post_norms) {
+    ASSIGN_OR_RETURN(norms.attention_post, norm(prefix + "post_attention_layernorm.weight", c.hidden_size));
+    ASSIGN_OR_RETURN(norms.ffn_post, norm(prefix + "post_feedforward_layernorm.weight", c.hidden_size));
+  }
+  if (c.qk_norm) {
+    ASSIGN_OR_RETURN(norms.q, norm(prefix + "self_attn.q_norm.weight", c.head_dim));
+    ASSIGN_OR_RETURN(norms.k, norm(prefix + "self_attn.k_norm.weight", c.head_dim));
+  }
+  return norms;
+}
+
+Result<std::vector<float>> Weights::norm(const std::string& name, int64_t size) const {
+  ASSIGN_OR_RETURN(const auto ref, find(name, 1, size));
+  std::vector<float> values(static_cast<size_t>(size));
+  ref.row(0, values);
+  if (config_.norm_offset) {
+    for (float& value : values) value += 1.0f;
+  }
+  return values;
+}
+
 std::vector<std::string> Weights::unexpected() const {
   std::set<std::string> known = {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"};
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     const std::string layer = fmt::format("model.layers.{}.", i);
     for (const char* part : {"input_layernorm.weight", "post_attention_layernorm.weight"}) known.insert(layer + part);
+    if (config_.qk_norm) known.insert({layer + "self_attn.q_norm.weight", layer + "self_attn.k_norm.weight"});
+    if (config_.post_norms) known.insert({layer + "pre_feedforward_layernorm.weight", layer + "post_feedforward_layernorm.weight"});
     for (const char* part : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
                              "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}) {
       known.insert(layer + part + ".weight");

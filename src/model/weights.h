@@ -35,6 +35,14 @@ struct WeightRef {
   const std::byte* row_data(int64_t row) const;
 };
 
+// The weights of a layer's norms; those that the family has not are empty.
+struct LayerNorms {
+  std::vector<float> input, middle;         // [C], before attention and before the feed-forward part
+  std::vector<float> attention_post, ffn_post;  // [C], on what they give
+  std::vector<float> q, k;                  // [D], on each head
+  static uint64_t bytes(const ModelConfig& config);
+};
+
 class Weights {
  public:
   // `path`: a folder or a .gguf file. Fails as config, safetensors and gguf do.
@@ -48,6 +56,9 @@ class Weights {
   // The head: lm_head, or the embedding when tied. Tying as HF: both present and different are kept
   // apart, with a warning.
   Result<WeightRef> head() const;
+  // A norm's weight as it is multiplied with (norm_offset: 1 + w), and all of a layer's. Fail as find().
+  Result<std::vector<float>> norm(const std::string& name, int64_t size) const;
+  Result<LayerNorms> layer_norms(int64_t layer) const;
   // Tensors nobody asked for, buffers left out: for a warning.
   std::vector<std::string> unexpected() const;
 

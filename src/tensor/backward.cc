@@ -102,12 +102,41 @@ void rms_norm_backward(std::span<const float> x, std::span<const float> w, float
   });
 }
 
+void head_rms_norm_backward(std::span<const float> x, int64_t x_stride, int64_t rows, int heads, std::span<const float> w, float eps,
+                            std::span<float> d, int64_t d_stride, ThreadPool& pool) {
+  const auto dim = static_cast<int64_t>(w.size());
+  CHECK(dim > 0 && heads * dim <= std::min(x_stride, d_stride) && static_cast<int64_t>(x.size()) >= (rows - 1) * x_stride + heads * dim &&
+            static_cast<int64_t>(d.size()) >= (rows - 1) * d_stride + heads * dim,
+        "head_rms_norm_backward's sizes");
+  over_rows(rows, pool, [&](int64_t from, int64_t to) {
+    std::vector<float> dx(static_cast<size_t>(dim));
+    for (int64_t r = from; r < to; ++r) {
+      for (int h = 0; h < heads; ++h) {
+        float* dy = d.data() + r * d_stride + h * dim;
+        std::ranges::fill(dx, 0.0f);
+        kernels().rms_norm_backward_row(x.data() + r * x_stride + h * dim, w.data(), dy, dim, eps, dx.data());
+        std::ranges::copy(dx, dy);
+      }
+    }
+  });
+}
+
 void silu_mul_backward(std::span<float> gate_up, int64_t rows, int64_t f, std::span<const float> dy, ThreadPool& pool) {
   CHECK(static_cast<int64_t>(gate_up.size()) == rows * 2 * f && static_cast<int64_t>(dy.size()) == rows * f, "silu_mul_backward's sizes");
   over_rows(rows, pool, [&](int64_t from, int64_t to) {
     for (int64_t r = from; r < to; ++r) {
       float* gate = gate_up.data() + r * 2 * f;
       kernels().silu_mul_backward_row(gate, gate + f, dy.data() + r * f, f, gate, gate + f);
+    }
+  });
+}
+
+void gelu_mul_backward(std::span<float> gate_up, int64_t rows, int64_t f, std::span<const float> dy, ThreadPool& pool) {
+  CHECK(static_cast<int64_t>(gate_up.size()) == rows * 2 * f && static_cast<int64_t>(dy.size()) == rows * f, "gelu_mul_backward's sizes");
+  over_rows(rows, pool, [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; ++r) {
+      float* gate = gate_up.data() + r * 2 * f;
+      kernels().gelu_mul_backward_row(gate, gate + f, dy.data() + r * f, f, gate, gate + f);
     }
   });
 }

@@ -16,8 +16,16 @@ namespace colony::tensor {
 void rms_norm_backward(std::span<const float> x, std::span<const float> w, float eps, std::span<const float> dy,
                        std::span<float> dx, ThreadPool& pool);
 
+// Of head_rms_norm (ops.h), w frozen: d, the gradient of what came out, becomes that of x, what came in.
+// x: rows of x_stride, d: rows of d_stride numbers, `heads` heads from each row's start.
+void head_rms_norm_backward(std::span<const float> x, int64_t x_stride, int64_t rows, int heads, std::span<const float> w, float eps,
+                            std::span<float> d, int64_t d_stride, ThreadPool& pool);
+
 // Of silu_mul (ops.h), in place: gate_up [rows, 2F] becomes its own gradient. dy: [rows, F].
 void silu_mul_backward(std::span<float> gate_up, int64_t rows, int64_t f, std::span<const float> dy, ThreadPool& pool);
+
+// Of gelu_mul (ops.h), likewise.
+void gelu_mul_backward(std::span<float> gate_up, int64_t rows, int64_t f, std::span<const float> dy, ThreadPool& pool);
 
 // Cross entropy of each row. logits: [rows, V]; targets: [rows], ids below V; loss: [rows], natural logarithm.
 // With `weight` not 0 the logits become weight (softmax - onehot), else they are left.

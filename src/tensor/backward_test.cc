@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <functional>
+#include <numbers>
 #include <vector>
 
 #include "base/rng.h"
@@ -97,6 +98,74 @@ TEST(Backward, SiluMul) {
     ThreadPool pool(2);
     silu_mul_backward(gate_up, rows, f, dy, pool);
     EXPECT_EQ(off(gate_up, want, 2e-6), "") << f;
+  }
+}
+
+TEST(Backward, GeluMul) {
+  for (const int64_t f : {1L, 15L, 16L, 50L}) {
+    const int64_t rows = 3;
+    Floats gate_up = noise(rows * 2 * f, 5, 2);
+    gate_up[0] = 30;  // far out on both sides
+    if (f > 1) gate_up[1] = -30;
+    const Floats dy = noise(rows * f, 6);
+    const auto loss = [&](const Doubles& at) {
+      double sum = 0;
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t i = 0; i < f; ++i) {
+          const double g = at[static_cast<size_t>(r * 2 * f + i)], u = at[static_cast<size_t>(r * 2 * f + f + i)];
+          sum += 0.5 * g * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g))) * u * static_cast<double>(dy[static_cast<size_t>(r * f + i)]);
+        }
+      }
+      return sum;
+    };
+    const Doubles want = differences(wide(gate_up), loss);
+    ThreadPool pool(2);
+    gelu_mul_backward(gate_up, rows, f, dy, pool);
+    EXPECT_EQ(off(gate_up, want, 2e-6), "") << f;
+  }
+}
+
+TEST(Backward, HeadRmsNorm) {
+  for (const int64_t dim : {3L, 16L, 37L}) {
+    const int64_t rows = 5, heads = 3, x_stride = heads * dim + 4, d_stride = heads * dim + 9;  // other numbers stand behind the heads
+    const Floats x = noise(rows * x_stride, 1), w = noise(dim, 2, .3, 1), dy = noise(rows * d_stride, 3);
+    const double eps = 1e-5;
+    const auto loss = [&](const Doubles& at) {
+      double sum = 0;
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t h = 0; h < heads; ++h) {
+          double squares = 0;
+          for (int64_t i = 0; i < dim; ++i) squares += std::pow(at[static_cast<size_t>(r * x_stride + h * dim + i)], 2);
+          const double inverse = 1 / std::sqrt(squares / static_cast<double>(dim) + eps);
+          for (int64_t i = 0; i < dim; ++i) {
+            sum += at[static_cast<size_t>(r * x_stride + h * dim + i)] * inverse * static_cast<double>(w[static_cast<size_t>(i)]) *
+                   static_cast<double>(dy[static_cast<size_t>(r * d_stride + h * dim + i)]);
+          }
+        }
+      }
+      return sum;
+    };
+    const Doubles want = differences(wide(x), loss);
+    ThreadPool one(1), two(2);
+    Floats d = dy, again = dy, forward = x;
+    head_rms_norm_backward(x, x_stride, rows, heads, w, static_cast<float>(eps), d, d_stride, two);
+    head_rms_norm_backward(x, x_stride, rows, heads, w, static_cast<float>(eps), again, d_stride, one);
+    EXPECT_EQ(again, d);
+    head_rms_norm(forward, rows, x_stride, heads, w, static_cast<float>(eps), two);
+    double along = 0;
+    Floats got, other;
+    Doubles expected;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t i = 0; i < heads * dim; ++i) {
+        got.push_back(d[static_cast<size_t>(r * d_stride + i)]);
+        expected.push_back(want[static_cast<size_t>(r * x_stride + i)]);
+        along += static_cast<double>(forward[static_cast<size_t>(r * x_stride + i)]) * static_cast<double>(dy[static_cast<size_t>(r * d_stride + i)]);
+      }
+      for (int64_t i = heads * dim; i < d_stride; ++i) EXPECT_EQ(d[static_cast<size_t>(r * d_stride + i)], dy[static_cast<size_t>(r * d_stride + i)]);
+      for (int64_t i = heads * dim; i < x_stride; ++i) EXPECT_EQ(forward[static_cast<size_t>(r * x_stride + i)], x[static_cast<size_t>(r * x_stride + i)]);
+    }
+    EXPECT_EQ(off(got, expected, 2e-5), "") << dim;
+    EXPECT_NEAR(along, loss(wide(x)), 1e-4);
   }
 }
 
@@ -234,9 +303,12 @@ TEST(LowRank, ForwardAndGradients) {
 TEST(SequenceAttention, ForwardAndGradients) {
   struct Shape {
     int heads, kv_heads, d;
-    int64_t first, second;
+    int64_t first, second, window;
   };
-  for (const auto& [heads, kv_heads, d, first, second] : {Shape{2, 1, 5, 3, 1}, Shape{3, 3, 33, 4, 2}, Shape{4, 2, 8, 37, 35}}) {
+  for (const auto& [heads, kv_heads, d, first, second, window] :
+       {Shape{2, 1, 5, 3, 1, 0}, Shape{3, 3, 33, 4, 2, 0}, Shape{4, 2, 8, 37, 35, 0}, Shape{2, 1, 5, 7, 4, 1}, Shape{2, 2, 7, 9, 3, 4},
+        Shape{2, 1, 8, 101, 70, 33}, Shape{1, 1, 4, 97, 40, 5}, Shape{2, 1, 4, 66, 40, 64}}) {
+    const int64_t seen = window > 0 ? window : 1000;
     const int64_t rows = first + second, stride = (heads + 2 * kv_heads) * d, width = heads * d;
     const Floats qkv = noise(rows * stride, 1), d_out = noise(rows * width, 2);
     const std::vector<SequenceRows> sequences = {{0, first}, {first, second}};
@@ -249,7 +321,8 @@ TEST(SequenceAttention, ForwardAndGradients) {
           for (int64_t i = 0; i < s.length; ++i) {
             Doubles p(static_cast<size_t>(i + 1));
             double total = 0;
-            for (int64_t j = 0; j <= i; ++j) {
+            const int64_t from = std::max<int64_t>(0, i - seen + 1);
+            for (int64_t j = from; j <= i; ++j) {
               double dot = 0;
               for (int64_t c = 0; c < d; ++c) {
                 dot += at[static_cast<size_t>((s.first + i) * stride + h * d + c)] * at[static_cast<size_t>((s.first + j) * stride + (heads + g) * d + c)];
@@ -258,7 +331,7 @@ TEST(SequenceAttention, ForwardAndGradients) {
             }
             for (int64_t c = 0; c < d; ++c) {
               double value = 0;
-              for (int64_t j = 0; j <= i; ++j) {
+              for (int64_t j = from; j <= i; ++j) {
                 value += p[static_cast<size_t>(j)] / total * at[static_cast<size_t>((s.first + j) * stride + (heads + kv_heads + g) * d + c)];
               }
               const auto o = static_cast<size_t>((s.first + i) * width + h * d + c);
@@ -270,7 +343,7 @@ TEST(SequenceAttention, ForwardAndGradients) {
       }
       return sum;
     };
-    SequenceAttention args{heads, kv_heads, d, static_cast<float>(scale), sequences, qkv};
+    SequenceAttention args{heads, kv_heads, d, static_cast<float>(scale), sequences, qkv, window};
     ThreadPool one(1), two(2);
     Floats out(static_cast<size_t>(rows * width)), lse(static_cast<size_t>(rows * heads)), d_qkv(qkv.size()), again(qkv.size());
     Doubles want(out.size());
@@ -300,7 +373,7 @@ TEST(SequenceAttention, ForwardAndGradients) {
     // The second sequence alone has the bits it has in the batch.
     const Floats lone(qkv.begin() + first * stride, qkv.end());
     const std::vector<SequenceRows> only = {{0, second}};
-    SequenceAttention alone{heads, kv_heads, d, static_cast<float>(scale), only, lone};
+    SequenceAttention alone{heads, kv_heads, d, static_cast<float>(scale), only, lone, window};
     Floats lone_out(static_cast<size_t>(second * width)), lone_lse(static_cast<size_t>(second * heads));
     sequence_attention(alone, lone_out, lone_lse, one);
     EXPECT_EQ(lone_out, Floats(out.begin() + first * width, out.end()));

@@ -86,6 +86,7 @@ struct Kernels {
   void (*round_row_bf16)(const float* x, int64_t k, uint16_t* out) = nullptr;  // pads k to even
   void (*rms_norm_row)(const float* x, const float* w, int64_t dim, float eps, float* y) = nullptr;
   void (*silu_mul_row)(const float* gate, const float* up, int64_t n, float* y) = nullptr;
+  void (*gelu_mul_row)(const float* gate, const float* up, int64_t n, float* y) = nullptr;
   void (*add_row)(float* x, const float* y, int64_t n) = nullptr;
   void (*attention_tile)(const AttentionTile&) = nullptr;
   void (*lora_shrink)(const LoraShrink&) = nullptr;
@@ -99,6 +100,8 @@ struct Kernels {
   void (*rms_norm_backward_row)(const float* x, const float* w, const float* dy, int64_t dim, float eps, float* dx) = nullptr;
   // The gradients of silu_mul_row; d_gate may be gate, d_up may be up.
   void (*silu_mul_backward_row)(const float* gate, const float* up, const float* dy, int64_t n, float* d_gate, float* d_up) = nullptr;
+  // The gradients of gelu_mul_row, likewise.
+  void (*gelu_mul_backward_row)(const float* gate, const float* up, const float* dy, int64_t n, float* d_gate, float* d_up) = nullptr;
   // For bench.h: n rounds of the products' own multiply-adds on registers alone; operations done.
   double (*peak_f32)(int64_t n) = nullptr;
   double (*peak_bf16)(int64_t n) = nullptr;

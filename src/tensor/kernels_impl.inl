@@ -493,6 +493,31 @@ static void silu_mul_row(const float* gate, const float* up, int64_t n, float* y
   }
 }
 
+// s of the tanh form of gelu(x) = x s: s = (1 + tanh z)/2 = e/(1+e), e = exp(2z), 2z = √(8/π)(x + 0.044715 x³).
+struct GeluPart {
+  F s, rest;  // rest = 1 - s
+};
+INLINE GeluPart gelu_part(F x) {
+  const F inner = f_fma(f_mul(f_mul(x, x), f_set(0.044715f)), x, x);
+  const F e = f_exp(f_mul(inner, f_set(1.59576912160573f)));
+  const F rest = f_div(f_set(1.0f), f_add(f_set(1.0f), e));
+  return {f_mul(e, rest), rest};
+}
+
+static void gelu_mul_row(const float* gate, const float* up, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; i += 16) {
+    const bool whole = n - i >= 16;
+    float g[16], u[16], out[16];
+    if (!whole) load_tail(gate + i, n - i, g), load_tail(up + i, n - i, u);
+    const F x = f_load(whole ? gate + i : g);
+    const F value = f_mul(f_mul(x, gelu_part(x).s), f_load(whole ? up + i : u));
+    f_store(whole ? y + i : out, value);
+    if (!whole) {
+      for (int64_t j = i; j < n; ++j) y[j] = out[j - i];
+    }
+  }
+}
+
 static void add_row(float* x, const float* y, int64_t n) {
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) f_store(x + i, f_add(f_load(x + i), f_load(y + i)));
@@ -793,6 +818,24 @@ static void silu_mul_backward_row(const float* gate, const float* up, const floa
   }
 }
 
+// d_up = dy g s,  d_gate = dy up (s + g s (1 - s) 2z'),  2z' = √(8/π)(1 + 3 · 0.044715 g²).
+static void gelu_mul_backward_row(const float* gate, const float* up, const float* dy, int64_t n, float* d_gate, float* d_up) {
+  for (int64_t i = 0; i < n; i += 16) {
+    const bool whole = n - i >= 16;
+    float a[16], b[16], c[16], to_gate[16], to_up[16];
+    if (!whole) load_tail(gate + i, n - i, a), load_tail(up + i, n - i, b), load_tail(dy + i, n - i, c);
+    const F g = f_load(whole ? gate + i : a), u = f_load(whole ? up + i : b), d = f_load(whole ? dy + i : c);
+    const GeluPart part = gelu_part(g);
+    // Beyond ±20 s is 0 or 1 to the last bit, and g² must not overflow.
+    const F near = f_min(f_max(g, f_set(-20.0f)), f_set(20.0f));
+    const F slope = f_mul(f_fma(f_mul(near, near), f_set(0.134145f), f_set(1.0f)), f_set(1.59576912160573f));
+    f_store(whole ? d_up + i : to_up, f_mul(d, f_mul(g, part.s)));
+    f_store(whole ? d_gate + i : to_gate, f_mul(f_mul(d, u), f_fma(f_mul(near, part.s), f_mul(part.rest, slope), part.s)));
+    if (whole) continue;
+    for (int64_t j = i; j < n; ++j) d_up[j] = to_up[j - i], d_gate[j] = to_gate[j - i];
+  }
+}
+
 static double exp_row(const float* x, int64_t n, float shift, float scale, float* y) {
   double total = 0;
   for (int64_t block = 0; block < n; block += 1024) {
@@ -909,5 +952,5 @@ static uint64_t read_bytes(const void* p, int64_t bytes) {
 
 #define COLONY_KERNEL_TABLE                                                                    \
   {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, panel_int4_x8, quantize_row,  quantize_row_x8,    quantize_group8, round_row_bf16, rms_norm_row,       \
-   silu_mul_row, add_row,    attention_tile, lora_shrink, lora_expand, max_of,       sum_exp,        exp_row, rms_norm_backward_row, silu_mul_backward_row, peak_f32, \
+   silu_mul_row, gelu_mul_row, add_row,    attention_tile, lora_shrink, lora_expand, max_of,       sum_exp,        exp_row, rms_norm_backward_row, silu_mul_backward_row, gelu_mul_backward_row, peak_f32, \
    peak_bf16,    peak_int8,  read_bytes}

@@ -35,6 +35,20 @@ void rms_norm(std::span<const float> x, std::span<const float> w, float eps, std
   });
 }
 
+void head_rms_norm(std::span<float> x, int64_t rows, int64_t row_stride, int heads, std::span<const float> w, float eps,
+                   ThreadPool& pool) {
+  const auto dim = static_cast<int64_t>(w.size());
+  CHECK(dim > 0 && heads * dim <= row_stride && static_cast<int64_t>(x.size()) >= (rows - 1) * row_stride + heads * dim, "head_rms_norm's sizes");
+  over_rows(rows, rows * heads * dim, pool, [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; ++r) {
+      for (int h = 0; h < heads; ++h) {
+        float* head = x.data() + r * row_stride + h * dim;
+        kernels().rms_norm_row(head, w.data(), dim, eps, head);
+      }
+    }
+  });
+}
+
 void rope(std::span<float> x, int64_t row_stride, int heads, int head_dim,
           std::span<const float> cos, std::span<const float> sin, int half, ThreadPool& pool) {
   const int64_t rows = half == 0 ? 0 : static_cast<int64_t>(cos.size()) / half;
@@ -68,6 +82,20 @@ void silu_mul(std::span<const float> gate_up, int64_t rows, int64_t f, std::span
       kernels().silu_mul_row(gate, gate + f, f, y.data() + r * f);
     }
   });
+}
+
+void gelu_mul(std::span<const float> gate_up, int64_t rows, int64_t f, std::span<float> y, ThreadPool& pool) {
+  CHECK(static_cast<int64_t>(gate_up.size()) == rows * 2 * f && static_cast<int64_t>(y.size()) == rows * f, "gelu_mul's sizes");
+  over_rows(rows, rows * f, pool, [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; ++r) {
+      const float* gate = gate_up.data() + r * 2 * f;
+      kernels().gelu_mul_row(gate, gate + f, f, y.data() + r * f);
+    }
+  });
+}
+
+void scale_in_place(std::span<float> x, float factor) {
+  for (float& value : x) value *= factor;
 }
 
 void add_in_place(std::span<float> x, std::span<const float> y, ThreadPool& pool) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <numbers>
 #include <vector>
 
 #include "base/rng.h"
@@ -80,6 +81,31 @@ TEST(SiluMul, AgreesWithItsDoubleTwin) {
     same_bits_everywhere([&] {
       std::vector<float> out(static_cast<size_t>(3 * f));
       silu_mul(gate_up, 3, f, out, pool);
+      return out;
+    });
+  }
+}
+
+TEST(GeluMul, AgreesWithItsDoubleTwin) {
+  ThreadPool pool(2);
+  for (const int64_t f : {1, 17, 64, 1536}) {
+    auto gate_up = noise(static_cast<size_t>(3 * 2 * f), 3, 3);
+    gate_up[0] = -200.0f;
+    gate_up[static_cast<size_t>(2 * f)] = 200.0f;
+    std::vector<double> want(static_cast<size_t>(3 * f));
+    for (int64_t r = 0; r < 3; ++r) {
+      for (int64_t i = 0; i < f; ++i) {
+        const auto g = static_cast<double>(gate_up[static_cast<size_t>(r * 2 * f + i)]);
+        want[static_cast<size_t>(r * f + i)] = 0.5 * g * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g))) *
+                                               static_cast<double>(gate_up[static_cast<size_t>(r * 2 * f + f + i)]);
+      }
+    }
+    std::vector<float> y(static_cast<size_t>(3 * f));
+    gelu_mul(gate_up, 3, f, y, pool);
+    EXPECT_EQ((differs<float, double>(y, want, 1e-6)), "") << f;
+    same_bits_everywhere([&] {
+      std::vector<float> out(static_cast<size_t>(3 * f));
+      gelu_mul(gate_up, 3, f, out, pool);
       return out;
     });
   }

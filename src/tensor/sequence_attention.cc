@@ -55,6 +55,9 @@ struct Place {
   int64_t k_at() const { return rows.first * stride() + (args.heads + g) * d(); }
   int64_t v_at() const { return rows.first * stride() + (args.heads + args.kv_heads + g) * d(); }
   int group() const { return args.heads / args.kv_heads; }
+  // First key that query i sees, and the start of the block of keys it lies in.
+  int64_t first_key(int64_t i) const { return args.window > 0 ? std::max<int64_t>(0, i - args.window + 1) : 0; }
+  int64_t first_block(int64_t i) const { return first_key(i) / kBlock * kBlock; }
 };
 
 void forward(const Place& at, std::span<float> out, std::span<float> lse) {
@@ -68,23 +71,25 @@ void forward(const Place& at, std::span<float> out, std::span<float> lse) {
   alignas(64) float tile[kBlock * kPanel];
   for (int h = at.g * at.group(); h < (at.g + 1) * at.group(); ++h) {
     for (int64_t i = 0; i < length; i += kBlock) {
-      const int64_t rows = std::min(kBlock, length - i), seen = i + rows, width = (seen + kBlock - 1) / kBlock * kBlock;
+      // Keys [start, seen); scores begin at `start`.
+      const int64_t rows = std::min(kBlock, length - i), start = at.first_block(i), seen = i + rows - start, width = (seen + kBlock - 1) / kBlock * kBlock;
       for (int64_t p = 0; p < width / kBlock; ++p) {
-        product(args.qkv.data() + at.q_at(h) + i * stride, stride, rows, keys.data() + p * d * kPanel, d, scores.data() + p * kBlock, width);
+        product(args.qkv.data() + at.q_at(h) + i * stride, stride, rows, keys.data() + (start / kBlock + p) * d * kPanel, d, scores.data() + p * kBlock, width);
       }
       float inverse[kBlock];
       for (int64_t r = 0; r < rows; ++r) {
         float* row = scores.data() + r * width;
-        const int64_t n = i + r + 1;
-        const float top = kernels().max_of(row, n);
-        const double sum = kernels().exp_row(row, n, top, args.scale, row);
+        const int64_t low = at.first_key(i + r) - start, n = i + r + 1 - start;
+        const float top = kernels().max_of(row + low, n - low);
+        const double sum = kernels().exp_row(row + low, n - low, top, args.scale, row + low);
+        std::fill(row, row + low, 0.0f);
         std::fill(row + n, row + width, 0.0f);
         inverse[r] = static_cast<float>(1.0 / sum);
         lse[static_cast<size_t>((at.rows.first + i + r) * args.heads + h)] =
             static_cast<float>(static_cast<double>(top) * static_cast<double>(args.scale) + std::log(sum));
       }
       for (int64_t c = 0; c < d; c += kPanel) {
-        product(scores.data(), width, rows, values.data() + c * length, seen, tile, kPanel);
+        product(scores.data(), width, rows, values.data() + c * length + start * kPanel, seen, tile, kPanel);
         for (int64_t r = 0; r < rows; ++r) {
           float* to = out.data() + (at.rows.first + i + r) * out_stride + h * d + c;
           for (int64_t j = 0; j < std::min<int64_t>(kPanel, d - c); ++j) to[j] = tile[r * kPanel + j] * inverse[r];
@@ -108,25 +113,28 @@ void backward(const Place& at, std::span<const float> out, std::span<const float
 
   for (int h = at.g * at.group(); h < (at.g + 1) * at.group(); ++h) {
     for (int64_t i = 0; i < length; i += kBlock) {
-      const int64_t rows = std::min(kBlock, length - i), seen = i + rows, width = (seen + kBlock - 1) / kBlock * kBlock;
+      const int64_t rows = std::min(kBlock, length - i), start = at.first_block(i), seen = i + rows - start, width = (seen + kBlock - 1) / kBlock * kBlock;
       const float* q = args.qkv.data() + at.q_at(h) + i * stride;
       const float* own = d_out.data() + (at.rows.first + i) * out_stride + h * d;
       for (int64_t b = 0; b < width / kBlock; ++b) {
-        product(q, stride, rows, keys.data() + b * d * kPanel, d, p.data() + b * kBlock, width);
-        product(own, out_stride, rows, values.data() + b * d * kPanel, d, ds.data() + b * kBlock, width);
+        const int64_t panel = (start / kBlock + b) * d * kPanel;
+        product(q, stride, rows, keys.data() + panel, d, p.data() + b * kBlock, width);
+        product(own, out_stride, rows, values.data() + panel, d, ds.data() + b * kBlock, width);
       }
       for (int64_t r = 0; r < rows; ++r) {
-        const int64_t n = i + r + 1, row = at.rows.first + i + r;
+        const int64_t low = at.first_key(i + r) - start, n = i + r + 1 - start, row = at.rows.first + i + r;
         float *pr = p.data() + r * width, *dr = ds.data() + r * width;
-        kernels().exp_row(pr, n, lse[static_cast<size_t>(row * args.heads + h)] / args.scale, args.scale, pr);
+        kernels().exp_row(pr + low, n - low, lse[static_cast<size_t>(row * args.heads + h)] / args.scale, args.scale, pr + low);
         float along = 0;
         for (int64_t j = 0; j < d; ++j) along += own[r * out_stride + j] * out[static_cast<size_t>(row * out_stride + h * d + j)];
-        for (int64_t j = 0; j < n; ++j) dr[j] = args.scale * pr[j] * (dr[j] - along);
+        for (int64_t j = low; j < n; ++j) dr[j] = args.scale * pr[j] * (dr[j] - along);
+        std::fill(pr, pr + low, 0.0f);
+        std::fill(dr, dr + low, 0.0f);
         std::fill(pr + n, pr + width, 0.0f);
         std::fill(dr + n, dr + width, 0.0f);
       }
       for (int64_t c = 0; c < d; c += kPanel) {
-        product(ds.data(), width, rows, key_columns.data() + c * length, seen, tile.data(), kPanel);
+        product(ds.data(), width, rows, key_columns.data() + c * length + start * kPanel, seen, tile.data(), kPanel);
         for (int64_t r = 0; r < rows; ++r) {
           float* to = d_qkv.data() + at.q_at(h) + (i + r) * stride + c;
           for (int64_t j = 0; j < std::min<int64_t>(kPanel, d - c); ++j) to[j] = tile[static_cast<size_t>(r * kPanel + j)];
@@ -141,7 +149,7 @@ void backward(const Place& at, std::span<const float> out, std::span<const float
         for (int64_t c = 0; c < d; c += kPanel) {
           product(turned.data(), kBlock, seen, block_columns.data() + c * rows, rows, tile.data(), kPanel);
           for (int64_t j = 0; j < seen; ++j) {
-            float* to = sum.data() + j * d + c;
+            float* to = sum.data() + (start + j) * d + c;
             for (int64_t x = 0; x < std::min<int64_t>(kPanel, d - c); ++x) to[x] += tile[static_cast<size_t>(j * kPanel + x)];
           }
         }

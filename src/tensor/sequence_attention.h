@@ -1,6 +1,6 @@
 // Causal attention over whole sequences, forward and backward, as training needs it: no cache, no pages.
 //
-//   s_ij = scale q_i·k_j for j <= i of the same sequence,   p = softmax(s),   out_i = Σ_j p_ij v_j
+//   s_ij = scale q_i·k_j for i - window < j <= i of the same sequence,   p = softmax(s),   out_i = Σ_j p_ij v_j
 //
 // Sequences stand one after the other in the rows (packing): a row sees its own sequence only, which is
 // block-diagonal attention. Backward recomputes p from the logarithm of each row's sum (Dao et al. 2022,
@@ -24,6 +24,7 @@ struct SequenceAttention {
   float scale = 0;
   std::span<const SequenceRows> sequences;    // disjoint
   std::span<const float> qkv;                 // [T, (H + 2 G) D]: q, k, v of each row, rotated already
+  int64_t window = 0;                         // keys seen, the row itself included; 0: all
 };
 
 // out: [T, H D]; lse: [T, H], log Σ exp(s).

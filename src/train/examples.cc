@@ -7,6 +7,7 @@
 
 #include "base/sha256.h"
 #include "data/csv.h"
+#include "text/unicode.h"
 
 namespace colony::train {
 namespace {
@@ -128,6 +129,7 @@ Result<Example> example_of(const Line& line, const TextSide& text, const Example
     while (!prompt.empty() && is_eos(prompt.back()) && line.prompt.size() > 0) prompt.pop_back();
     answer.push_back(text.eos_ids.front());
     add(prompt, false);
+    e.answer = line.prompt.empty() ? 0 : static_cast<int64_t>(e.ids.size());
     add(answer, true);
   } else {
     ASSIGN_OR_RETURN(const auto pieces, pieces_of(line.messages, text));
@@ -137,6 +139,7 @@ Result<Example> example_of(const Line& line, const TextSide& text, const Example
         add(ids, false);
         continue;
       }
+      e.answer = static_cast<int64_t>(e.ids.size());
       // The target ends with the end-of-turn token; what the template writes behind it belongs to the next turn.
       const auto end = std::ranges::find_if(ids, is_eos);
       const bool last = i + 1 == pieces.size();
@@ -172,16 +175,22 @@ Result<ExampleFile> read_examples(std::string_view bytes, const ExampleOptions& 
   file.content_hash = sha256_hex(bytes);
   std::set<std::string> seen;
   std::vector<data::CsvRow> rows;
-  if (options.csv) {
+  if (options.format == DataFormat::kCsv) {
     ASSIGN_OR_RETURN(rows, data::parse_csv(bytes));
   } else {
     int64_t number = 0;
     for (size_t at = 0; at < bytes.size();) {
       const size_t end = std::min(bytes.find('\n', at), bytes.size());
-      const std::string_view line = bytes.substr(at, end - at);
+      std::string_view line = bytes.substr(at, end - at);
       at = end + 1;
       ++number;
-      if (line.find_first_not_of(" \t\r") != std::string_view::npos) rows.push_back({number, parse_json(line)});
+      if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+      if (options.format == DataFormat::kJsonLines) {
+        rows.push_back({number, parse_json(line)});
+        continue;
+      }
+      if (line.ends_with('\r')) line.remove_suffix(1);
+      rows.push_back({number, text::valid_utf8(line) ? Result<Json>(Json{{"text", line}}) : invalid("the line is no UTF-8")});
     }
   }
   if (rows.empty()) return invalid("there is no line");
@@ -210,6 +219,7 @@ Result<ExampleFile> read_examples(std::string_view bytes, const ExampleOptions& 
       }
       example->ids.resize(static_cast<size_t>(options.max_length));
       example->scored.resize(static_cast<size_t>(options.max_length));
+      example->answer = 0;
       if (example->targets() == 0) {
         ++file.dropped;
         continue;

@@ -1,4 +1,5 @@
-// Training data: JSON lines, or the rows of a CSV file with these names as columns, become token ids with a mark on every token the loss sees.
+// Training data: JSON lines, the rows of a CSV file with these names as columns, or the lines of a plain text, become token ids
+// with a mark on every token the loss sees.
 //
 // A line is {"messages"}, {"prompt", "completion"}, {"prompt", "answer"} or, raw only, {"text"}; other fields are
 // ignored. A prompt is one user message through the model's chat template (or, raw, as it is); a target is
@@ -34,11 +35,14 @@ enum class TooLong : uint8_t {
   kCut,     // its end is cut off, and counted; left out when no target is left
 };
 
+// How a file is read. Text: every line that is not blank is a {"text"}.
+enum class DataFormat : uint8_t { kJsonLines, kCsv, kText };
+
 struct ExampleOptions {
   bool answer_only = true;  // else every token but the first is a target
   int64_t max_length = 0;   // > 0
   TooLong too_long = TooLong::kRefuse;
-  bool csv = false;         // else JSON lines
+  DataFormat format = DataFormat::kJsonLines;
 };
 
 struct ReadExample {

@@ -83,7 +83,7 @@ TEST(Examples, RawTextHasNoTemplate) {
 
 TEST(Examples, CsvRowsAreLines) {
   Fixture f;
-  f.options.csv = true;
+  f.options.format = DataFormat::kCsv;
   const auto file = f.read("answer,prompt\nyes,hi\n,hi\n\"no\",hi\n");
   ASSERT_EQ(file.examples.size(), 2u);
   EXPECT_EQ(f.show(file.examples[1]), "u:hi|za:NO!");
@@ -145,6 +145,20 @@ TEST(Examples, SplitsGoByThePromptWhateverElseIsThere) {
   const auto again = f.read(lines + lines);
   EXPECT_EQ(again.duplicates, 800);
   EXPECT_EQ(shared_examples(train, train).size(), train.size());
+}
+
+TEST(Examples, PlainTextIsAnExampleALine) {
+  Fixture f;
+  f.text.render = nullptr;
+  f.options.format = DataFormat::kText;
+  const auto file = f.read("abc\r\n\n  \nde\n\xff\nabc");
+  ASSERT_EQ(file.examples.size(), 3u);
+  EXPECT_EQ(f.show(file.examples[0]), "aBC!");
+  EXPECT_EQ(f.show(file.examples[1]), "dE!");
+  EXPECT_EQ(file.examples[1].line, 4);
+  EXPECT_EQ(file.duplicates, 1);
+  ASSERT_EQ(file.problems.size(), 1u);
+  EXPECT_EQ(file.problems[0].line, 5);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <set>
+#include <map>
 
 #include "base/rng.h"
 #include "model/gguf.h"
@@ -14,6 +14,7 @@ namespace colony::train {
 namespace {
 
 constexpr uint16_t kInitStream = 300;
+constexpr const char* kBaseHash = "base_model_hash";  // in the file's metadata
 
 // "model.layers.7.mlp.up_proj" -> 7.
 int64_t layer_of(const std::string& path) {
@@ -83,48 +84,58 @@ void LoraWeights::initialise(uint64_t seed) {
   }
 }
 
-Status LoraWeights::read(const std::filesystem::path& path) {
+Status LoraWeights::read(const std::filesystem::path& path, const std::string& base) {
   ASSIGN_OR_RETURN(const auto file, model::SafetensorsFile::open(path));
-  std::set<std::string> used;
+  const auto made = file->metadata().find(kBaseHash);
+  if (!base.empty() && made != file->metadata().end() && made->second != base) {
+    return invalid("{}: trained over another base model (hash {}…, this one's is {}…)", file->name(), made->second.substr(0, 12), base.substr(0, 12));
+  }
+  std::map<std::string, std::pair<std::string, const model::SafeTensor*>> by_name;  // plain name -> (as spelt, tensor)
+  for (const auto& [name, tensor] : file->tensors()) {
+    if (!by_name.emplace(model::plain_tensor_name(name), std::pair(name, &tensor)).second) return corrupt("{}: tensor {} is there twice under two spellings", file->name(), name);
+  }
   const auto take = [&](const std::string& name, std::vector<uint64_t> shape, std::vector<float>& out) -> Status {
-    const auto at = file->tensors().find(name);
-    if (at == file->tensors().end()) return corrupt("{}: tensor {} is missing", file->name(), name);
-    if (at->second.shape != shape) return corrupt("{}: tensor {} has shape [{}], expected [{}]", file->name(), name, fmt::join(at->second.shape, ", "), fmt::join(shape, ", "));
-    const model::DType type = model::plain_type(at->second.dtype);
+    const auto at = by_name.find(name);
+    if (at == by_name.end()) return corrupt("{}: tensor {} is missing", file->name(), name);
+    const auto [spelt, tensor] = at->second;
+    if (tensor->shape != shape) {
+      return corrupt("{}: tensor {} has shape [{}], expected [{}]; is it an adapter of another base model?", file->name(), spelt, fmt::join(tensor->shape, ", "), fmt::join(shape, ", "));
+    }
+    const model::DType type = model::plain_type(tensor->dtype);
     if (type != model::DType::kF32 && type != model::DType::kF16 && type != model::DType::kBf16) {
-      return invalid("{}: tensor {} is {}, expected F32, F16 or BF16", file->name(), name, at->second.dtype);
+      return invalid("{}: tensor {} is {}, expected F32, F16 or BF16", file->name(), spelt, tensor->dtype);
     }
     uint64_t count = 1;
     for (const uint64_t n : shape) count *= n;
     out.resize(count);
-    model::decode(type, at->second.data.data(), out);
+    model::decode(type, tensor->data.data(), out);
     for (const float x : out) {
-      if (!std::isfinite(x)) return corrupt("{}: tensor {} holds {}, expected finite numbers", file->name(), name, x);
+      if (!std::isfinite(x)) return corrupt("{}: tensor {} holds {}, expected finite numbers", file->name(), spelt, x);
     }
-    used.insert(name);
+    by_name.erase(at);
     return {};
   };
   std::vector<float> numbers;
   for (const TrainedModule& m : modules_) {
     const auto rank = static_cast<uint64_t>(m.rank), in = static_cast<uint64_t>(m.inputs), out = static_cast<uint64_t>(m.outputs);
-    RETURN_IF_ERROR(take(peft_name(m, ".lora_A.weight"), {rank, in}, numbers));
+    RETURN_IF_ERROR(take(m.path + ".lora_A.weight", {rank, in}, numbers));
     std::ranges::copy(numbers, a(m, values_).begin());
-    RETURN_IF_ERROR(take(peft_name(m, ".lora_B.weight"), {out, rank}, numbers));
+    RETURN_IF_ERROR(take(m.path + ".lora_B.weight", {out, rank}, numbers));
     const auto columns = b(m, values_);
     for (int64_t n = 0; n < m.outputs; ++n) {
       for (int64_t r = 0; r < m.rank; ++r) columns[static_cast<size_t>(r * m.outputs + n)] = numbers[static_cast<size_t>(n * m.rank + r)];
     }
     if (!m.dora) continue;
-    RETURN_IF_ERROR(take(peft_name(m, ".lora_magnitude_vector"), {out}, numbers));
+    // Older PEFT wrote it with ".weight".
+    const std::string magnitudes = m.path + ".lora_magnitude_vector";
+    RETURN_IF_ERROR(take(by_name.contains(magnitudes + ".weight") ? magnitudes + ".weight" : magnitudes, {out}, numbers));
     std::ranges::copy(numbers, magnitude(m, values_).begin());
   }
-  for (const auto& [name, tensor] : file->tensors()) {
-    if (!used.contains(name)) return corrupt("{}: tensor {} belongs to no module that is trained", file->name(), name);
-  }
+  if (!by_name.empty()) return corrupt("{}: tensor {} belongs to no module that is trained", file->name(), by_name.begin()->second.first);
   return {};
 }
 
-Status LoraWeights::write(const std::filesystem::path& path) const {
+Status LoraWeights::write(const std::filesystem::path& path, const std::string& base) const {
   std::vector<model::TensorToWrite> tensors;
   std::vector<std::vector<float>> turned;
   turned.reserve(modules_.size());
@@ -140,7 +151,9 @@ Status LoraWeights::write(const std::filesystem::path& path) const {
     tensors.push_back({peft_name(m, ".lora_B.weight"), "F32", {out, rank}, bytes(rows)});
     if (m.dora) tensors.push_back({peft_name(m, ".lora_magnitude_vector"), "F32", {out}, bytes(all.subspan(m.m, static_cast<size_t>(m.outputs)))});
   }
-  return model::write_safetensors(path, std::move(tensors), {{"format", "pt"}});
+  std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  if (!base.empty()) metadata[kBaseHash] = base;
+  return model::write_safetensors(path, std::move(tensors), metadata);
 }
 
 }  // namespace colony::train

@@ -39,10 +39,12 @@ class LoraWeights {
 
   // A uniform in ±1/sqrt(inputs), B zero: PEFT's init_lora_weights=True. The same seed gives the same numbers.
   void initialise(uint64_t seed);
-  // From PEFT's file. Fails kNotFound, kCorrupt (a tensor is missing, left over, or has another shape), kInvalid.
-  Status read(const std::filesystem::path& file);
-  // Atomically. Fails kUnavailable.
-  Status write(const std::filesystem::path& file) const;
+  // From PEFT's file, in any of its spellings. `base`: content_hash() of the base. Fails kNotFound, kCorrupt (a tensor is
+  // missing, left over, holds no finite number, or has another shape), kInvalid (the file says that it was trained over
+  // another base).
+  Status read(const std::filesystem::path& file, const std::string& base = "");
+  // Atomically; `base` is kept in the file's metadata. Fails kUnavailable.
+  Status write(const std::filesystem::path& file, const std::string& base = "") const;
 
   std::span<const TrainedModule> modules() const { return modules_; }
   // Indices of the modules of one product of a layer.

@@ -1,12 +1,13 @@
-// The llama block forward and backward, with a LoRA adapter that learns over frozen weights.
+// The block of llama, qwen3 and gemma3_text forward and backward, with a LoRA adapter that learns over frozen weights.
 //
-// Agrees with HF's LlamaForCausalLM under PEFT in f32 (golden/train). One copy of the weights serves both
+// Agrees with HF's LlamaForCausalLM, Qwen3ForCausalLM and Gemma3ForCausalLM under PEFT in f32 (golden/train). One copy of the weights serves both
 // directions (tensor/row_matrix.h); no gradient is computed for frozen weights. Examples stand one after
 // the other in the rows: each sees only itself and begins at position 0; the head and the loss see only
 // scored positions.
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,6 +26,7 @@ namespace colony::train {
 struct Example {
   std::vector<int32_t> ids;
   std::vector<uint8_t> scored;  // [ids.size()]
+  int64_t answer = 0;           // where its last answer begins and the prompt ends; 0: it has none, or not whole
   int64_t targets() const;
 };
 
@@ -38,15 +40,20 @@ struct PassOptions {
 struct PassResult {
   double loss_sum = 0;  // over the targets
   int64_t targets = 0;
+  bool abandoned = false;  // breathe() said so; the numbers are worth nothing
+};
+struct GreedyPrompt {
+  std::span<const int32_t> ids;  // not empty
+  int64_t max_tokens = 0;
 };
 
 class Network {
  public:
   struct Options {
     tensor::WeightType dtype = tensor::WeightType::kF32;  // kF32 or kBf16
+    std::function<bool()> breathe = nullptr;  // as on_breath(), from the loading on; false there: fails kCancelled
   };
-  // Takes the weights from `ledger` (owner "trainer weights"). Fails as model::Weights does, and kInvalid
-  // for a family that is not built.
+  // Takes the weights from `ledger` (owner "trainer weights"). Fails as model::Weights does.
   static Result<std::unique_ptr<Network>> load(const std::filesystem::path& path, const Options& options, ByteLedger& ledger,
                                                tensor::ThreadPool& pool);
   ~Network();
@@ -71,6 +78,16 @@ class Network {
   // Loss of `examples`, whose tokens together must be at most what was reserved; with gradients these are
   // added to lora's. The same bits for any number of threads.
   PassResult pass(std::span<const Example* const> examples, LoraWeights& lora, const PassOptions& options, tensor::ThreadPool& pool);
+
+  // The greedy continuation of each prompt up to the first of `eos_ids`, which is left out; prompts are computed together.
+  // Their keys and values are taken from the ledger (owner "kv") meanwhile: fewer prompts at once where there is no room
+  // for more. Needs reserve() and refresh(). Fails kExhausted (not even one fits), kCancelled (breathe() said so).
+  Result<std::vector<std::vector<int32_t>>> greedy(std::span<const GreedyPrompt> prompts, LoraWeights& lora, std::span<const int32_t> eos_ids,
+                                                   tensor::ThreadPool& pool);
+
+  // Called between a pass's products, a few milliseconds of work each as long as passes are of few rows; it may wait.
+  // False: the pass is abandoned as soon as may be. The bits do not depend on it.
+  void on_breath(std::function<bool()> breathe);
 
  private:
   friend class PassRun;

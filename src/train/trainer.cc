@@ -18,6 +18,7 @@ constexpr double kSecondsBetweenSaves = 20;
 constexpr int64_t kTimedSteps = 4;  // updates that tell how long one takes
 constexpr double kForwardShare = 0.45;    // of a token's time in an update
 constexpr double kEvaluationShare = 0.2;  // of the time, for all evaluations together
+constexpr int64_t kTimedAnswers = 8;      // that tell how long one takes
 
 // Consecutive examples whose tokens together are at most `most`, or one longer one.
 template <typename Call>
@@ -62,23 +63,30 @@ std::vector<size_t> Trainer::order(int64_t epoch) const {
   return places;
 }
 
-double Trainer::evaluate() {
+std::optional<double> Trainer::evaluate() {
   std::vector<const Example*> all;
   for (const Example& e : valid_) all.push_back(&e);
   double loss = 0;
   int64_t targets = 0;
+  bool abandoned = false;
   over_chunks(all, options_.chunk_tokens, [&](size_t, std::span<const Example* const> chunk) {
+    if (abandoned) return;
     const PassResult result = network_.pass(chunk, lora_, {}, pool_);
+    abandoned = result.abandoned;
     loss += result.loss_sum;
     targets += result.targets;
   });
+  if (abandoned) return std::nullopt;
   return loss / static_cast<double>(std::max<int64_t>(1, targets));
 }
 
-TimePlan plan_time(double left, double update_seconds, double evaluation_seconds, int64_t most_updates) {
+TimePlan plan_time(double left, double update_seconds, double evaluation_seconds, int64_t most_updates, double answer_seconds, int64_t most_answers) {
   TimePlan plan;
-  plan.evaluations = evaluation_seconds > 0 ? std::clamp<int64_t>(static_cast<int64_t>(kEvaluationShare * std::max(left, 0.0) / evaluation_seconds), 1, 10) : 10;
-  const double training = left - static_cast<double>(plan.evaluations) * evaluation_seconds;
+  const bool answers = answer_seconds > 0 && most_answers > 0;
+  const double share = kEvaluationShare * std::max(left, 0.0) * (answers ? 0.5 : 1.0);
+  plan.evaluations = evaluation_seconds > 0 ? std::clamp<int64_t>(static_cast<int64_t>(share / evaluation_seconds), 1, 10) : 10;
+  if (answers) plan.answers = std::min(most_answers, static_cast<int64_t>(share / static_cast<double>(plan.evaluations) / answer_seconds));
+  const double training = left - static_cast<double>(plan.evaluations) * (evaluation_seconds + static_cast<double>(plan.answers) * answer_seconds);
   plan.updates = std::clamp<int64_t>(static_cast<int64_t>(0.95 * std::max(training, 0.0) / update_seconds), 1, std::max<int64_t>(1, most_updates));
   return plan;
 }
@@ -91,17 +99,51 @@ Result<TrainEnd> Trainer::run(const TrainEvents& events) {
   double valid_tokens = 0;
   for (const Example& e : valid_) valid_tokens += static_cast<double>(e.ids.size());
   std::vector<size_t> places;
-  // The validation loss now; true, and the weights are kept, when it is the best so far.
-  const auto judge = [&] {
-    state_.last_valid = evaluate();
-    events.metric({{"step", state_.step}, {"valid_loss", state_.last_valid}, {"seconds", clock_.seconds() - began}});
+  if (options_.minutes <= 0) state_.answers = options_.answers;
+  // The validation loss now; true, and the weights are kept, when it is the best so far. None: abandoned.
+  const auto judge = [&]() -> std::optional<bool> {
+    const auto loss = evaluate();
+    if (!loss) return std::nullopt;
+    state_.last_valid = *loss;
+    Json metric = {{"step", state_.step}, {"valid_loss", *loss}};
+    if (events.answer && state_.answers > 0) {
+      const auto score = events.answer(state_.answers);
+      if (score && score->asked > 0) {
+        metric["exact_match"] = static_cast<double>(score->right) / static_cast<double>(score->asked);
+        metric["answered"] = score->asked;
+      }
+    }
+    metric["seconds"] = clock_.seconds() - began;
+    events.metric(metric);
     if (state_.best_step >= 0 && !(state_.last_valid < state_.best_loss)) return false;
     state_.best_loss = state_.last_valid;
     state_.best_step = state_.step;
     best_.assign(lora_.values().begin(), lora_.values().end());
     return true;
   };
+  // Judges, and says how the run ends if it does.
+  const auto judge_and_end = [&]() -> Result<std::optional<TrainEnd>> {
+    state_.due = true;
+    const auto better = judge();
+    state_.seconds = clock_.seconds() - began;
+    if (!better) {
+      RETURN_IF_ERROR(save());
+      return std::optional(TrainEnd::kStopped);
+    }
+    state_.due = false;
+    if (*better) {
+      state_.worse = 0;
+    } else if (++state_.worse >= options_.patience && options_.patience > 0) {
+      RETURN_IF_ERROR(save());
+      return std::optional(TrainEnd::kEarly);
+    }
+    return std::optional<TrainEnd>();
+  };
   network_.refresh(lora_, pool_);
+  if (state_.due) {
+    ASSIGN_OR_RETURN(const auto end, judge_and_end());
+    if (end) return *end;
+  }
   if (options_.patience > 0 && state_.worse >= options_.patience) return TrainEnd::kEarly;  // resumed after its end
   while (state_.step < state_.total) {
     const int64_t epoch = state_.step / per_epoch, within = state_.step % per_epoch;
@@ -116,17 +158,23 @@ Result<TrainEnd> Trainer::run(const TrainEvents& events) {
     const double start = clock_.seconds();
     std::ranges::fill(lora_.gradients(), 0.0f);
     double loss = 0;
+    bool abandoned = false;
     over_chunks(group, options_.chunk_tokens, [&](size_t first, std::span<const Example* const> chunk) {
-      loss += network_
-                  .pass(chunk, lora_,
-                        {.gradients = true,
-                         .weight = 1.0f / static_cast<float>(targets),
-                         .dropout = options_.dropout,
-                         .seed = options_.seed,
-                         .first_draw = static_cast<uint64_t>(state_.step * size) + first},
-                        pool_)
-                  .loss_sum;
+      if (abandoned) return;
+      const PassResult result = network_.pass(chunk, lora_,
+                                              {.gradients = true,
+                                               .weight = 1.0f / static_cast<float>(targets),
+                                               .dropout = options_.dropout,
+                                               .seed = options_.seed,
+                                               .first_draw = static_cast<uint64_t>(state_.step * size) + first},
+                                              pool_);
+      abandoned = result.abandoned;
+      loss += result.loss_sum;
     });
+    if (abandoned) {  // nothing has changed since the update before
+      RETURN_IF_ERROR(save());
+      return TrainEnd::kStopped;
+    }
     loss /= static_cast<double>(targets);
     const double norm = gradient_norm(lora_.gradients());
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
@@ -153,7 +201,14 @@ Result<TrainEnd> Trainer::run(const TrainEvents& events) {
     if (options_.minutes > 0 && state_.evaluations == 0 && (timed_steps == kTimedSteps || state_.seconds > 6 * options_.minutes)) {
       const double each = (now - timed_from) / static_cast<double>(timed_steps);
       const double evaluation = valid_tokens * each / (static_cast<double>(state_.tokens) / static_cast<double>(state_.step)) * kForwardShare;
-      const TimePlan plan = plan_time(options_.minutes * 60 - state_.seconds, each, evaluation, state_.total - state_.step);
+      double answer = 0;
+      if (events.answer && options_.answers > 0 && !valid_.empty()) {
+        const double from = clock_.seconds();
+        const auto score = events.answer(std::min(kTimedAnswers, options_.answers));
+        if (score && score->asked > 0) answer = (clock_.seconds() - from) / static_cast<double>(score->asked);
+      }
+      const TimePlan plan = plan_time(options_.minutes * 60 - (clock_.seconds() - began), each, evaluation, state_.total - state_.step, answer, options_.answers);
+      state_.answers = plan.answers;
       state_.total = state_.step + plan.updates;
       state_.evaluations = plan.evaluations;
     }
@@ -164,14 +219,8 @@ Result<TrainEnd> Trainer::run(const TrainEvents& events) {
                                                   : state_.total;
     const bool last = state_.step == state_.total;
     if (!valid_.empty() && (last || state_.step % every == 0)) {
-      const bool better = judge();
-      state_.seconds = clock_.seconds() - began;
-      if (better) {
-        state_.worse = 0;
-      } else if (++state_.worse >= options_.patience && options_.patience > 0) {
-        RETURN_IF_ERROR(save());
-        return TrainEnd::kEarly;
-      }
+      ASSIGN_OR_RETURN(const auto end, judge_and_end());
+      if (end) return *end;
     }
     const bool stopped = events.stop && events.stop() && !last;
     const bool due = options_.save_every > 0 ? state_.step % options_.save_every == 0 : clock_.seconds() - last_save >= kSecondsBetweenSaves;
@@ -195,7 +244,7 @@ void Trainer::take_best() {
 
 Status Trainer::save() {
   const Json state = {{"format", 1}, {"step", state_.step}, {"total", state_.total}, {"tokens", state_.tokens}, {"seconds", state_.seconds},
-                      {"best_loss", state_.best_loss}, {"best_step", state_.best_step}, {"worse", state_.worse}, {"evaluations", state_.evaluations}, {"recent", state_.recent},
+                      {"best_loss", state_.best_loss}, {"best_step", state_.best_step}, {"worse", state_.worse}, {"evaluations", state_.evaluations}, {"answers", state_.answers}, {"due", state_.due}, {"recent", state_.recent},
                       {"last_valid", state_.last_valid}, {"optimizer_steps", adam_.steps()}, {"fingerprint", fingerprint_}};
   const std::vector<uint64_t> shape = {lora_.values().size()};
   const auto bytes = [](std::span<const float> x) { return std::as_bytes(x); };
@@ -242,6 +291,8 @@ Status Trainer::resume() {
     state_.best_step = state.at("best_step").get<int64_t>();
     state_.worse = state.at("worse").get<int64_t>();
     state_.evaluations = state.at("evaluations").get<int64_t>();
+    state_.answers = state.value("answers", int64_t{0});
+    state_.due = state.value("due", false);
     state_.recent = state.at("recent").get<std::vector<double>>();
     state_.last_valid = state.at("last_valid").get<double>();
     adam_.set_steps(state.at("optimizer_steps").get<int64_t>());

@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "train/network.h"
 #include "train/optimizer.h"
+#include "train/task_metric.h"
 
 namespace colony::train {
 
@@ -32,6 +33,7 @@ struct TrainOptions {
   int64_t accumulate = 1;      // micro-batches of an update
   double dropout = 0;
   uint64_t seed = 42;
+  int64_t answers = 0;         // validation examples answered by generation at each evaluation, with TrainEvents::answer
   int64_t eval_every = 0;      // updates; 0: a tenth of the run, or with minutes what a fifth of the time allows
   int64_t patience = 0;        // evaluations without a better loss before the run ends; 0: it goes on
   int64_t chunk_tokens = 1024; // rows computed at once, or the longest example's
@@ -46,23 +48,29 @@ struct TrainState {
   int64_t best_step = -1;       // -1: not evaluated yet
   int64_t worse = 0;            // evaluations since
   int64_t evaluations = 0;      // planned, with TrainOptions::minutes; 0: no plan yet
+  int64_t answers = 0;          // of each of them, likewise
+  bool due = false;             // the evaluation after `step` was cut off and is still to be made
   std::vector<double> recent;   // losses of the last ten updates
   double last_valid = 0;
 };
 
 // What is told of an update or an evaluation, as it is written to the metrics file.
 struct TrainEvents {
-  std::function<void(const Json&)> metric;  // {"step","loss",…} or {"step","valid_loss"}
+  std::function<void(const Json&)> metric;  // {"step","loss",…} or {"step","valid_loss","exact_match"?,"answered"?}
+  // The task's measure on up to `most` validation examples; none where it cannot be taken. Empty: there is no such measure.
+  std::function<std::optional<TaskScore>(int64_t most)> answer;
   std::function<bool()> stop;               // asked after each update: true ends the run with a checkpoint
 };
 
-// What fits into `left` seconds: evaluations (1 to 10) take at most a fifth of them where that allows one.
+// What fits into `left` seconds: evaluations (1 to 10) take at most a fifth of them where that allows one. Answering
+// examples by generation, `answer_seconds` each and at most `most_answers` an evaluation, takes at most half of that fifth.
 struct TimePlan {
-  int64_t updates = 1, evaluations = 1;
+  int64_t updates = 1, evaluations = 1, answers = 0;
 };
-TimePlan plan_time(double left, double update_seconds, double evaluation_seconds, int64_t most_updates);
+TimePlan plan_time(double left, double update_seconds, double evaluation_seconds, int64_t most_updates, double answer_seconds = 0,
+                   int64_t most_answers = 0);
 
-enum class TrainEnd : uint8_t { kDone, kEarly, kTime, kStopped };
+enum class TrainEnd : uint8_t { kDone, kEarly, kTime, kStopped };  // stopped: by TrainEvents::stop or a breath (Network::on_breath)
 
 class Trainer {
  public:
@@ -78,10 +86,11 @@ class Trainer {
   // The weights of the best evaluation (the last ones when there was none) into `lora`.
   void take_best();
   const TrainState& state() const { return state_; }
+  std::span<const Example> valid() const { return valid_; }
 
  private:
   std::vector<size_t> order(int64_t epoch) const;
-  double evaluate();
+  std::optional<double> evaluate();  // none: abandoned
   Status save();
   int64_t updates_per_epoch() const;
 

@@ -19,5 +19,18 @@ TEST(PlanTime, EvaluationsTakeAFifthOfTheTimeAtMostAndTrainingTheRest) {
   EXPECT_EQ(plan(-5, 12, 60).updates, 1);
 }
 
+TEST(PlanTime, AnswersTakeHalfOfTheEvaluationsShareAtMost) {
+  const auto plan = [](double left, double evaluation, double answer, int64_t most) { return plan_time(left, 1, evaluation, 10'000, answer, most); };
+  // Of 600 s a tenth each: 10 evaluations of 1 s, 6 s of answers beside each.
+  EXPECT_EQ(plan(600, 1, 0.25, 50).evaluations, 10);
+  EXPECT_EQ(plan(600, 1, 0.25, 50).answers, 24);
+  EXPECT_EQ(plan(600, 1, 0.25, 50).updates, static_cast<int64_t>(0.95 * (600 - 10 * (1 + 24 * 0.25))));
+  EXPECT_EQ(plan(600, 30, 0.25, 50).evaluations, 2);
+  EXPECT_EQ(plan(600, 30, 0.25, 50).answers, 50);
+  EXPECT_EQ(plan(10, 1, 2, 50).answers, 0);  // not even one
+  EXPECT_EQ(plan(600, 1, 0, 50).answers, 0);
+  EXPECT_EQ(plan(600, 1, 0.25, 0).evaluations, 10);
+}
+
 }  // namespace
 }  // namespace colony::train

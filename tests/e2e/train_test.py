@@ -71,6 +71,18 @@ class Train(harness.Case):
         self.assertEqual(sorted(p.name for p in out.iterdir()), ["README.md", "adapter_config.json", "adapter_model.safetensors", "loss.svg", "metrics.jsonl"])
         self.assertEqual([json.loads(l) for l in (out / "metrics.jsonl").read_text().splitlines()], lines[:-1])
         self.assertIn("<svg", (out / "loss.svg").read_text())
+        # Validation examples are answered at each evaluation, and in the end rightly.
+        judged = [l for l in lines if "valid_loss" in l and "out" not in l]
+        self.assertEqual(len(judged), 10)
+        self.assertTrue(all(l["answered"] > 2 for l in judged))
+        self.assertLess(judged[0]["exact_match"], 0.5)
+        self.assertGreater(judged[-1]["exact_match"], 0.7)
+        self.assertEqual(last["exact_match"], [l for l in judged if l["step"] == last["best_step"]][0]["exact_match"])
+        self.assertRegex((out / "README.md").read_text(), r"exact match by generation \| [01]\.\d\d of \d+ validation examples")
+        off = self.train(self.folder / "off", "--valid-answers", 0)
+        self.assertFalse(any("exact_match" in l and "out" not in l for l in off))
+        self.assertIsNone(off[-1]["exact_match"])
+        self.assertEqual((self.folder / "off/adapter_model.safetensors").read_bytes(), (out / "adapter_model.safetensors").read_bytes())
         self.assertIn("SHA-256", (out / "README.md").read_text())
         test = self.write("t.jsonl", rows(12))
         def success(*more):
@@ -169,6 +181,51 @@ class Train(harness.Case):
         lines = self.lines("train", raw, "--out", self.folder / "r", "--raw", *common)
         self.assertEqual(lines[0]["tokens"], len("is red warmyes|") + len("a text.|"))
         self.colony("train", raw, "--out", self.folder / "s", *common, status=1)
+        plain = self.write("plain.txt", ["a text.", "", "one more"])
+        lines = self.lines("train", plain, "--out", self.folder / "p", "--raw", *common)
+        self.assertEqual(lines[0]["tokens"], len("a text.|") + len("one more|"))
+        _, err = self.colony("train", plain, "--out", self.folder / "q", *common, status=1)
+        self.assertIn("--raw", err)
+
+    def test_goes_on_from_an_adapter(self):
+        first, second = self.folder / "first", self.folder / "second"
+        learnt = self.train(first, "--steps", 40, "--rslora", "--rank", 4, "--targets", "q_proj,down_proj")
+        begun = {p.name: p.read_bytes() for p in first.iterdir()}
+        went_on = self.train(second, "--steps", 20, "--warmup", 0, "--from", first)
+        # It begins where the other ended, with that one's rank, targets and scale, and leaves it alone.
+        self.assertLess(went_on[0]["loss"], learnt[0]["loss"] / 2)
+        self.assertEqual(begun, {p.name: p.read_bytes() for p in first.iterdir()})
+        configs = [json.loads((f / "adapter_config.json").read_text()) for f in (first, second)]
+        self.assertEqual(configs[0], configs[1])
+        self.assertIn("begun from", (second / "README.md").read_text())
+        self.colony(*self.words(self.folder / "x", "--from", first, "--rank", 8), status=2)
+        # Killed and resumed it is the same; begun from another adapter it is refused.
+        third = self.folder / "third"
+        process = self.start(third, "--steps", 20, "--warmup", 0, "--from", first, "--save-every", 1)
+        self.until(process, 5)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        _, err = self.colony(*self.words(third, "--steps", 20, "--warmup", 0, "--from", second, "--save-every", 1, "--resume"), status=1)
+        self.assertIn("from", err)
+        self.train(third, "--steps", 20, "--warmup", 0, "--from", first, "--save-every", 1, "--resume")
+        self.assertEqual((third / "adapter_model.safetensors").read_bytes(), (second / "adapter_model.safetensors").read_bytes())
+        # Adapters of other bases: by the hash in the file, or by the shapes.
+        other = self.folder / "other"
+        make_model(other)
+        (other / "config.json").write_text((other / "config.json").read_text() + "\n")
+        _, err = self.colony(*(other if w == self.model else w for w in self.words(self.folder / "x", "--from", first)), status=1)
+        self.assertIn("another base", err)
+        peft = harness.ROOT / "tests/goldens/peft"
+        _, err = self.colony(*self.words(self.folder / "x", "--from", peft / "dora"), status=1)
+        self.assertIn("another base", err)
+        for name, says in {"embed": "cannot be trained", "modules_to_save": "modules_to_save", "lora_bias": "lora_bias"}.items():
+            _, err = self.colony(*self.words(self.folder / "x", "--from", peft / name), status=1)
+            self.assertIn(says, err)
+        _, err = self.colony(*self.words(self.folder / "x", "--from", self.folder), status=1)
+        self.assertIn("is no adapter", err)
+        # What PEFT wrote.
+        self.train(self.folder / "y", "--steps", 2, "--from", peft / "plain")
+        self.assertFalse((self.folder / "x").exists())
 
     def test_bad_input_is_named_and_leaves_nothing(self):
         out = self.folder / "a"

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <utility>
 
 #include "agent/agent.h"
 #include "app/console.h"
@@ -71,6 +72,26 @@ Result<Json> peft_config(const TrainCommand& command, const std::string& base) {
   return config;
 }
 
+// What the adapter in command.from is, as the configuration of the one to make; parse_peft() judges the rest.
+Result<Json> continued_config(const TrainCommand& command, const std::string& base) {
+  const fs::path file = fs::path(command.from) / "adapter_config.json";
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return not_found("--from: {} is no adapter: it holds no adapter_config.json", command.from);
+  ASSIGN_OR_RETURN(const auto text, read_file(file, 16 << 20));
+  auto config = parse_json(text, {.unique_keys = true});
+  if (!config) return corrupt("{}: {}", file.string(), config.error().message);
+  if (!config->is_object()) return invalid("{} is {}, expected an object", file.string(), json_kind(*config));
+  if (config->contains("lora_bias") && (*config)["lora_bias"] == true) return invalid("{}: \"lora_bias\" is true; biases of adapters cannot be trained", file.string());
+  // Written as a path here and a hub's name there, so only a word of warning; the weights' file may know the base's hash.
+  const auto own = get_string(*config, "base_model_name_or_path", file.string());
+  if (own && *own && fs::path(**own).filename() != fs::path(base).filename()) note("--from: the adapter was made for {}, this base is {}", **own, base);
+  (*config)["base_model_name_or_path"] = base;
+  (*config)["revision"] = nullptr;
+  (*config)["inference_mode"] = true;
+  (*config)["lora_dropout"] = command.loop.dropout;
+  return *config;
+}
+
 // The agent that is to learn: its folder, made when there is none, and its system message.
 struct Pupil {
   fs::path folder;
@@ -102,10 +123,11 @@ Result<Pupil> find_pupil(const TrainCommand& command) {
 }
 
 Result<train::ExampleFile> read_data(const std::string& file, train::ExampleOptions options, const train::TextSide& text) {
-  for (const char* other : {".tsv", ".parquet", ".txt"}) {
-    if (file.ends_with(other)) return invalid("{}: training reads JSON lines and CSV; {} files are not supported", file, other);
+  for (const char* other : {".tsv", ".parquet"}) {
+    if (file.ends_with(other)) return invalid("{}: training reads JSON lines, CSV and, with --raw, plain text; {} files are not supported", file, other);
   }
-  options.csv = file.ends_with(".csv");
+  options.format = file.ends_with(".csv") ? train::DataFormat::kCsv : file.ends_with(".txt") ? train::DataFormat::kText : train::DataFormat::kJsonLines;
+  if (options.format == train::DataFormat::kText && text.render) return invalid("{}: plain text, an example a line, is learnt as it is: add --raw", file);
   ASSIGN_OR_RETURN(const std::string bytes, read_file_or_input(file));
   auto read = train::read_examples(bytes, options, text);
   if (!read) return std::move(read).error().in(file);
@@ -161,6 +183,12 @@ std::string readme(const TrainCommand& command, const std::string& base, const J
   return text + "\nThe course of the loss: `metrics.jsonl`, `loss.svg`.\n";
 }
 
+// ", exact match 0.42 of 50", or nothing.
+std::string match_text(const Json& metric) {
+  if (!metric.contains("exact_match")) return "";
+  return fmt::format(", exact match {:.2f} of {}", metric["exact_match"].get<double>(), metric["answered"].get<int64_t>());
+}
+
 const char* end_name(train::TrainEnd end) {
   switch (end) {
     case train::TrainEnd::kDone: return "all steps done";
@@ -178,7 +206,7 @@ Result<int> run_train(const TrainCommand& command) {
   if (command.model.dtype != "auto" && command.model.dtype != "f32" && command.model.dtype != "bf16") {
     return invalid("--dtype is {}; training is in f32 or bf16", command.model.dtype);
   }
-  if (!command.model.adapter.empty()) return invalid("--adapter: training goes on from an adapter only with --resume, from its checkpoint");
+  if (!command.model.adapter.empty()) return invalid("--adapter: training goes on from an adapter with --from DIR");
   if (command.dora && command.loop.dropout > 0) return invalid("--dropout together with --dora is not supported");
   const std::string problem = tensor::isa_problem();
   if (!problem.empty()) return invalid("{}", problem);
@@ -274,12 +302,22 @@ Result<int> run_train(const TrainCommand& command) {
   }
   note("{} examples to learn from ({} tokens, {} of them targets), {} to validate", examples.size(), tokens, targets, valid.size());
 
-  ASSIGN_OR_RETURN(const Json config, peft_config(command, base));
-  auto spec = engine::parse_peft(config, "the options", network->config());
+  const bool fresh = command.from.empty();
+  ASSIGN_OR_RETURN(const Json config, fresh ? peft_config(command, base) : continued_config(command, base));
+  auto spec = engine::parse_peft(config, fresh ? "the options" : (fs::path(command.from) / "adapter_config.json").string(), network->config());
   if (!spec) return std::move(spec).error();
+  if (!spec->saved.empty()) return invalid("{}: \"modules_to_save\" holds {}, which cannot be trained", command.from, spec->saved.front());
+  if (!spec->modules.empty() && spec->modules.front().dora && command.loop.dropout > 0) return invalid("--dropout together with DoRA is not supported");
   ASSIGN_OR_RETURN(auto lora, train::LoraWeights::create(network->config(), spec->modules, ledger));
-  lora.initialise(command.loop.seed);
-  network->initialise_magnitudes(lora, pool);
+  if (fresh) {
+    lora.initialise(command.loop.seed);
+    network->initialise_magnitudes(lora, pool);
+  } else {
+    auto read = lora.read(fs::path(command.from) / "adapter_model.safetensors", network->content_hash());
+    if (!read) return std::move(read).error().in("--from");
+  }
+  Sha256 beginning;
+  if (!fresh) beginning.update(std::as_bytes(std::span<const float>(lora.values())));
   ASSIGN_OR_RETURN(const auto trainer_lease, ledger.take("trainer", train::trainer_bytes(lora)));
   train::TrainOptions loop = command.loop;
   loop.schedule = command.schedule == "linear" ? train::Schedule::kLinear : command.schedule == "constant" ? train::Schedule::kConstant : train::Schedule::kCosine;
@@ -305,7 +343,7 @@ Result<int> run_train(const TrainCommand& command) {
                             {"adapter", sha256_hex(to_line(config))}, {"lr", loop.learning_rate}, {"schedule", command.schedule}, {"warmup", loop.warmup},
                             {"clip", loop.clip}, {"weight decay", loop.adam.weight_decay}, {"epochs", loop.epochs}, {"steps", loop.steps}, {"minutes", loop.minutes},
                             {"batch", loop.batch}, {"grad-accum", loop.accumulate}, {"dropout", loop.dropout}, {"seed", loop.seed}, {"eval-every", loop.eval_every},
-                            {"patience", loop.patience}, {"rows at once", loop.chunk_tokens}};
+                            {"patience", loop.patience}, {"rows at once", loop.chunk_tokens}, {"from", fresh ? "" : beginning.hex()}};
   fs::create_directories(out, failed);
   if (failed) return unavailable("{}: {}", out.string(), failed.message());
   const std::string data_hash = data.content_hash;
@@ -331,7 +369,7 @@ Result<int> run_train(const TrainCommand& command) {
     if (command.json) print_line(to_line(metric));
     if (metric.contains("valid_loss")) {
       progress.clear();
-      note("step {}: validation loss {:.4f}", metric["step"].get<int64_t>(), metric["valid_loss"].get<double>());
+      note("step {}: validation loss {:.4f}{}", metric["step"].get<int64_t>(), metric["valid_loss"].get<double>(), match_text(metric));
       return;
     }
     const auto step = metric["step"].get<int64_t>(), total = metric["total"].get<int64_t>();
@@ -340,6 +378,13 @@ Result<int> run_train(const TrainCommand& command) {
                                            seconds / static_cast<double>(step) * static_cast<double>(total - step)));
   };
   events.stop = [] { return interrupted(); };
+  bool said = false;
+  events.answer = [&](int64_t most_answers) -> std::optional<train::TaskScore> {
+    const auto score = train::exact_match(*network, lora, trainer.valid(), most_answers, *text.tokenizer, text.eos_ids, pool);
+    if (score) return *score;
+    if (!std::exchange(said, true)) note("validation examples are not answered: {}", score.error().message);
+    return std::nullopt;
+  };
   auto end = trainer.run(events);
   progress.clear();
   if (!end) return std::move(end).error().in(has_checkpoint || fs::exists(checkpoint, failed) ? "training (its last checkpoint is kept)" : "training");
@@ -358,6 +403,10 @@ Result<int> run_train(const TrainCommand& command) {
     points.emplace_back(metric["step"].get<int64_t>(), metric.value(metric.contains("valid_loss") ? "valid_loss" : "loss", 0.0));
   }
   const bool evaluated = state.best_step >= 0;
+  Json match;  // of the weights that are written
+  for (const Json& metric : metrics) {
+    if (metric.contains("exact_match") && metric["step"] == state.best_step) match = metric;
+  }
   Json facts = {{"data", fmt::format("{} (SHA-256 `{}`)", command.file == "-" ? "standard input" : fs::path(command.file).filename().string(), data_hash)},
                 {"examples", fmt::format("{} to learn from, {} to validate", example_count, valid_count)},
                 {"base model hash", network->content_hash()},
@@ -365,11 +414,13 @@ Result<int> run_train(const TrainCommand& command) {
                 {"tokens", state.tokens},
                 {"loss of the last updates", fmt::format("{:.4f}", loss)},
                 {"validation loss", evaluated ? fmt::format("{:.4f} after step {}, whose weights these are", state.best_loss, state.best_step) : std::string("none")},
+                {"exact match by generation", match.is_null() ? std::string("none") : match_text(match).substr(std::string_view(", exact match ").size()) + " validation examples"},
                 {"learning rate, schedule, warm-up", fmt::format("{}, {}, {}", loop.learning_rate, command.schedule, loop.warmup)},
                 {"batch", fmt::format("{} x {}", loop.batch, loop.accumulate)},
                 {"loss on", command.loss_on}, {"weights", tensor::weight_type_name(dtype)}, {"seed", loop.seed},
                 {"seconds", fmt::format("{:.1f}", state.seconds)}, {"made by", "colony 0.1.0, " + tensor::isa_name()}};
-  RETURN_IF_ERROR(lora.write(out / "adapter_model.safetensors"));
+  if (!fresh) facts["begun from"] = command.from;
+  RETURN_IF_ERROR(lora.write(out / "adapter_model.safetensors", network->content_hash()));
   RETURN_IF_ERROR(write_file(out / "README.md", readme(command, base, facts)));
   RETURN_IF_ERROR(write_file(out / "loss.svg", loss_svg(curve, "Loss of " + out.filename().string())));
   RETURN_IF_ERROR(write_file(out / "adapter_config.json", config.dump(2) + "\n"));  // last: with it the folder is an adapter
@@ -381,6 +432,7 @@ Result<int> run_train(const TrainCommand& command) {
   if (evaluated) {
     summary["valid_loss"] = state.best_loss;
     summary["best_step"] = state.best_step;
+    summary["exact_match"] = match.is_null() ? Json() : match["exact_match"];
   }
   if (command.json) {
     print_line(to_line(summary));

@@ -14,6 +14,7 @@ struct TrainCommand {
   std::string out;       // PEFT folder to make; or:
   std::string agent;     // agents/NAME/adapter
   std::string agents;    // folder of agents; "" = ./agents
+  std::string from;      // PEFT folder whose weights and options it begins with; "": a new adapter
   std::string valid;     // "" = a share of the data, by content
   double valid_share = 0.1;
   int64_t valid_most = 200;  // examples an evaluation looks at
