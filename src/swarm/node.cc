@@ -214,7 +214,8 @@ void Node::State::received(const Announce& m, const Now& now) {
     at = next;
   }
   const Features features = features_of(m.place);
-  know_candidates(now.task_time);
+  know_candidates(now);
+  const ReadAt at_now = read_at(now, candidates.hosted().size());
   std::vector<AgentId> answering = m.asked;
   if (answering.empty()) {
     for (const uint32_t at : candidates.pick(features, RngStream(options.seed, m.task, options.id, kStreamScout))) answering.push_back(candidates.hosted()[at].agent);
@@ -236,7 +237,7 @@ void Node::State::received(const Announce& m, const Now& now) {
     const auto at = members.find(id);
     if (at == members.end() || !at->second.hosted) continue;
     Member& member = at->second;
-    const Reading r = member.trail.read(features, now.task_time, parts());
+    const Reading r = member.trail.read(features, at_now.task_time, at_now.parts);
     if (options.price) member.price = next_price(member.price, static_cast<double>(member.trail.under_way()), kLoadTarget);
     if (options.thresholds && id != always) {
       double shared = 0;
@@ -245,7 +246,7 @@ void Node::State::received(const Announce& m, const Now& now) {
       if (RngStream(options.seed, m.task, static_cast<uint32_t>(id) ^ m.round, kStreamThreshold).uniform() >= response) continue;
     }
     Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, member.trail.n(), static_cast<double>(member.trail.under_way()), m.round};
-    bid.index = (options.trails ? r.mean + r.recent + (options.explore ? 2 * r.deviation : 0) : 0) - (options.price ? member.price : 0);
+    bid.index = (options.trails ? r.mean + r.recent + at_now.optimism * r.deviation : 0) - (options.price ? member.price : 0);
     effects.emplace_back(Send{m.asker, bid});
   }
   if (announced.insert(m.task)) {
@@ -265,14 +266,24 @@ Features Node::State::features_of(const std::array<double, kLandmarks>& similari
   return only_intercept;
 }
 
-void Node::State::know_candidates(uint64_t task_time) {
+ReadAt Node::State::read_at(const Now& now, size_t hosted) const {
+  ReadAt at{now.task_time, options.explore ? 2.0 : 0.0, parts()};
+  if (options.explore && options.rising) {
+    // A node that came late is as old as its colony, a colony with trails of earlier runs as old as these.
+    const double tasks = static_cast<double>(std::max(heard, now.task_time));
+    at.optimism = optimism(tasks, static_cast<double>(hosted) + agents_elsewhere);
+  }
+  return at;
+}
+
+void Node::State::know_candidates(const Now& now) {
   if (candidates.known()) return;
   std::vector<Candidates::Hosted> hosted;
   for (const auto& [id, member] : members) {
     if (member.hosted) hosted.push_back({id, &member.trail});
   }
-  const bool scanned = hosted.size() > options.scan_all;
-  candidates.begin(std::move(hosted), scanned, map, task_time, parts());
+  const size_t count = hosted.size();
+  candidates.begin(std::move(hosted), count > options.scan_all, map, read_at(now, count));
 }
 
 // After the bids: the map sees the task, one agent's posterior is made anew.
@@ -306,7 +317,7 @@ void Node::State::learn(const Announce& m, const Now& now) {
     if (next->second.hosted) {
       refresh(next->first, next->second);
       refreshed = next->first;
-      candidates.update(refreshed, now.task_time, parts());
+      candidates.update(refreshed, read_at(now, candidates.hosted().size()));
       return;
     }
   }
@@ -400,6 +411,7 @@ PopulationSums Node::State::write_population() {
 
 void Node::State::refresh_population() {
   PopulationSums sums = write_population();
+  const double own = sums.agents;
   if (options.gossip) {
     for (const auto& [writer, record] : replica.populations()) {
       if (writer == options.id || record.landmarks != landmarks_id) continue;
@@ -411,6 +423,7 @@ void Node::State::refresh_population() {
       if (heard - since <= kNewsTasks) sums.add(sums_of(record, population, options.audit));
     }
   }
+  agents_elsewhere = sums.agents - own;
   update_population(population, sums);
   to_refresh = static_cast<size_t>(std::count_if(members.begin(), members.end(), [](const auto& m) { return m.second.hosted; }));
 }
@@ -803,7 +816,7 @@ void Node::State::received(const Outcome& m, const Now& now) {
       if (id != m.agent && other.hosted) other.thresholds.idle(slot);
     }
   }
-  candidates.update(m.agent, now.task_time, parts());
+  candidates.update(m.agent, read_at(now, candidates.hosted().size()));
   if (const auto logged = logged_at.find(m.task); logged != logged_at.end() && logged->second < map.log().size()) {
     map.log()[logged->second].agent = m.agent;
     map.log()[logged->second].score = static_cast<float>(m.score);

@@ -105,6 +105,7 @@ struct Node::State {
   uint64_t heard = 0;                 // tasks announced, each once
   AgentId refreshed = 0;              // whose P, w were made anew last (round robin)
   size_t to_refresh = 0;              // trails made under an older population
+  double agents_elsewhere = 0;        // as other nodes said last
 
   std::map<TaskId, Asked> asked;
   std::deque<TaskId> asked_order;
@@ -169,6 +170,7 @@ struct Node::State {
   Features features_of(const Place& place) const;
   Features features_of(const std::array<double, kLandmarks>& similarity) const;
   TrailParts parts() const { return {options.recent, options.detection}; }
+  ReadAt read_at(const Now& now, size_t hosted) const;
   void fill_from_log();
   void end_lease(std::map<std::pair<TaskId, AgentId>, Lease>::iterator at);
   void end_leases_of(TaskId task);
@@ -176,7 +178,7 @@ struct Node::State {
   void end_lapsed_leases(uint64_t step);
   PopulationSums write_population();
   void refresh_population();
-  void know_candidates(uint64_t task_time);
+  void know_candidates(const Now& now);
 };
 
 }  // namespace colony::swarm

@@ -163,7 +163,7 @@ double RecordedCourse::score(size_t t, size_t arm) const {
 }
 
 std::vector<std::string> switches(NodeId nodes) {
-  std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration"};
+  std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration", "rising"};
   if (nodes > 1) names.insert(names.end(), {"gossip", "audit"});
   return names;
 }
@@ -177,6 +177,7 @@ Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOp
     else if (off == "recent") node.recent = false;
     else if (off == "detection") node.detection = false;
     else if (off == "exploration") node.explore = false;
+    else if (off == "rising") node.rising = false;
     else if (off == "gossip") node.gossip = false;
     else if (off == "audit") node.audit = false;
     else {
