@@ -268,10 +268,10 @@ Features Node::State::features_of(const std::array<double, kLandmarks>& similari
 
 ReadAt Node::State::read_at(const Now& now, size_t hosted) const {
   ReadAt at{now.task_time, options.explore ? 2.0 : 0.0, parts()};
-  if (options.explore && options.rising) {
-    // A node that came late is as old as its colony, a colony with trails of earlier runs as old as these.
-    const double tasks = static_cast<double>(std::max(heard, now.task_time));
-    at.optimism = optimism(tasks, static_cast<double>(hosted) + agents_elsewhere);
+  // Among nodes the unknown must outbid what others claim: a liar cost a young colony of little optimism a third more.
+  if (options.explore && options.rising && peers.empty()) {
+    // With trails of earlier runs it is as old as these.
+    at.optimism = optimism(static_cast<double>(std::max(heard, now.task_time)), static_cast<double>(hosted));
   }
   return at;
 }
@@ -411,7 +411,6 @@ PopulationSums Node::State::write_population() {
 
 void Node::State::refresh_population() {
   PopulationSums sums = write_population();
-  const double own = sums.agents;
   if (options.gossip) {
     for (const auto& [writer, record] : replica.populations()) {
       if (writer == options.id || record.landmarks != landmarks_id) continue;
@@ -423,7 +422,6 @@ void Node::State::refresh_population() {
       if (heard - since <= kNewsTasks) sums.add(sums_of(record, population, options.audit));
     }
   }
-  agents_elsewhere = sums.agents - own;
   update_population(population, sums);
   to_refresh = static_cast<size_t>(std::count_if(members.begin(), members.end(), [](const auto& m) { return m.second.hosted; }));
 }
@@ -710,7 +708,7 @@ void Node::State::received(const Digest& m, const Now&) {
   if (m.wants_reply) effects.emplace_back(Send{m.from, replica.digest(false)});
 }
 
-void Node::State::received(const Delta& m, const Now&) {
+void Node::State::received(const Delta& m, const Now& now) {
   if (!options.gossip || m.from == options.id) return;
   hear_of(m.from);
   replica.merge(m);
@@ -727,9 +725,13 @@ void Node::State::received(const Delta& m, const Now&) {
     member.returned_landmarks = record.landmarks;
     member.unwritten = true;
     refresh(record.agent, member);
+    candidates.update(record.agent, read_at(now, candidates.hosted().size()));
   }
   for (const AgentId id : replica.take_changed()) {
-    if (const auto at = members.find(id); at != members.end() && at->second.hosted) refresh(id, at->second);
+    const auto at = members.find(id);
+    if (at == members.end() || !at->second.hosted) continue;
+    refresh(id, at->second);
+    candidates.update(id, read_at(now, candidates.hosted().size()));
   }
 }
 

@@ -105,7 +105,6 @@ struct Node::State {
   uint64_t heard = 0;                 // tasks announced, each once
   AgentId refreshed = 0;              // whose P, w were made anew last (round robin)
   size_t to_refresh = 0;              // trails made under an older population
-  double agents_elsewhere = 0;        // as other nodes said last
 
   std::map<TaskId, Asked> asked;
   std::deque<TaskId> asked_order;
