@@ -13,23 +13,12 @@
 #include "swarm/candidates.h"
 #include "swarm/gossip.h"
 #include "swarm/landmark.h"
+#include "swarm/places_test.h"
 #include "swarm/trail.h"
 
 namespace colony::swarm {
 namespace {
 
-Place unit(std::array<double, kPlaceDim> v) {
-  double norm = 0;
-  for (const double x : v) norm += x * x;
-  Place out{};
-  for (size_t i = 0; i < kPlaceDim; ++i) out[i] = static_cast<float>(v[i] / std::sqrt(norm));
-  return out;
-}
-Place random_place(RngStream& rng) {
-  std::array<double, kPlaceDim> v{};
-  for (double& x : v) x = rng.normal();
-  return unit(v);
-}
 // A place near `centre`, and like all others a part of a common direction.
 Place near_to(const Place& centre, double noise, RngStream& rng) {
   std::array<double, kPlaceDim> v{};

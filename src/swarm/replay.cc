@@ -1,12 +1,12 @@
 #include "swarm/replay.h"
 
 #include <algorithm>
-#include <cmath>
 #include <deque>
 #include <numeric>
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "swarm/landmark.h"
 
 namespace colony::swarm {
 namespace {
@@ -140,15 +140,9 @@ RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place
   // Labels as places: a direction of its own for each.
   for (size_t d = 0; options.labels && d < outcomes.domains.size(); ++d) {
     RngStream rng(0, d, 2, kStreamSimulation);
-    Place place{};
-    double norm = 0;
     std::array<double, kPlaceDim> v{};
-    for (double& x : v) {
-      x = rng.normal();
-      norm += x * x;
-    }
-    for (size_t i = 0; i < kPlaceDim; ++i) place[i] = static_cast<float>(v[i] / std::sqrt(norm));
-    domain_places_.push_back(place);
+    for (double& x : v) x = rng.normal();
+    domain_places_.push_back(unit(v));
   }
 }
 

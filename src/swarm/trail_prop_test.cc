@@ -7,23 +7,12 @@
 #include <numeric>
 
 #include "base/rng.h"
+#include "swarm/places_test.h"
 #include "swarm/replay.h"
 #include "swarm/trail.h"
 
 namespace colony::swarm {
 namespace {
-
-Place random_place(RngStream& rng) {
-  Place place{};
-  double norm = 0;
-  std::array<double, kPlaceDim> v{};
-  for (double& x : v) {
-    x = rng.normal();
-    norm += x * x;
-  }
-  for (size_t i = 0; i < place.size(); ++i) place[i] = static_cast<float>(v[i] / std::sqrt(norm));
-  return place;
-}
 
 LandmarkMap made_map(uint64_t seed) {
   LandmarkMap map(seed, 0);
