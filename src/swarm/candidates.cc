@@ -16,7 +16,7 @@ bool better(const std::pair<float, uint32_t>& a, const std::pair<float, uint32_t
 
 }  // namespace
 
-void Candidates::begin(std::vector<Hosted> hosted, bool scanned, const LandmarkMap& map, uint64_t task_time, const TrailParts& parts) {
+void Candidates::begin(std::vector<Hosted> hosted, bool scanned, const LandmarkMap& map, const ReadAt& at) {
   hosted_ = std::move(hosted);
   scanned_ = scanned;
   known_ = true;
@@ -29,7 +29,7 @@ void Candidates::begin(std::vector<Hosted> hosted, bool scanned, const LandmarkM
   for (auto& column : index_) column.assign(hosted_.size(), 0);
   lower_.assign(hosted_.size(), 0);
   single_ = 0;
-  for (size_t at = 0; at < hosted_.size(); ++at) keep(at, task_time, parts);
+  for (size_t position = 0; position < hosted_.size(); ++position) keep(position, at);
 }
 
 void Candidates::follow(const LandmarkMap& map) {
@@ -43,23 +43,23 @@ void Candidates::follow(const LandmarkMap& map) {
   }
 }
 
-void Candidates::keep(size_t at, uint64_t task_time, const TrailParts& parts) {
-  const Trail& trail = *hosted_[at].trail;
+void Candidates::keep(size_t position, const ReadAt& at) {
+  const Trail& trail = *hosted_[position].trail;
   for (size_t column = 0; column < centres_.size(); ++column) {
     if (!there_[column]) continue;
-    const Reading reading = trail.read(centres_[column], task_time, parts);
-    index_[column][at] = static_cast<float>(reading.mean + reading.recent + 2 * reading.deviation);
-    if (column == 0) lower_[at] = static_cast<float>(reading.mean + reading.recent - 0.45 / std::sqrt(trail.n() + 2));
+    const Reading reading = trail.read(centres_[column], at.task_time, at.parts);
+    index_[column][position] = static_cast<float>(reading.mean + reading.recent + at.optimism * reading.deviation);
+    if (column == 0) lower_[position] = static_cast<float>(reading.mean + reading.recent - 0.45 / std::sqrt(trail.n() + 2));
   }
   // Only when the highest falls must all be looked at.
-  if (at == single_) single_ = static_cast<size_t>(std::max_element(lower_.begin(), lower_.end()) - lower_.begin());
-  else if (lower_[at] > lower_[single_]) single_ = at;
+  if (position == single_) single_ = static_cast<size_t>(std::max_element(lower_.begin(), lower_.end()) - lower_.begin());
+  else if (lower_[position] > lower_[single_]) single_ = position;
 }
 
-void Candidates::update(AgentId agent, uint64_t task_time, const TrailParts& parts) {
+void Candidates::update(AgentId agent, const ReadAt& at) {
   if (!known_ || !scanned_) return;
-  const auto at = std::lower_bound(hosted_.begin(), hosted_.end(), agent, [](const Hosted& h, AgentId id) { return h.agent < id; });
-  if (at != hosted_.end() && at->agent == agent) keep(static_cast<size_t>(at - hosted_.begin()), task_time, parts);
+  const auto found = std::lower_bound(hosted_.begin(), hosted_.end(), agent, [](const Hosted& h, AgentId id) { return h.agent < id; });
+  if (found != hosted_.end() && found->agent == agent) keep(static_cast<size_t>(found - hosted_.begin()), at);
 }
 
 void Candidates::take_best(size_t begin, size_t end) {

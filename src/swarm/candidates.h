@@ -13,6 +13,13 @@
 
 namespace colony::swarm {
 
+// How indices are read: at which task time, with how many deviations of optimism, without which parts.
+struct ReadAt {
+  uint64_t task_time = 0;
+  double optimism = 2;
+  TrailParts parts;
+};
+
 class Candidates {
  public:
   static constexpr size_t kMost = 24;
@@ -27,9 +34,9 @@ class Candidates {
   bool known() const { return known_; }
   // `hosted`: ascending agents; their trails stay where they are until forget(). With `scanned` false everybody is a
   // candidate and nothing is kept.
-  void begin(std::vector<Hosted> hosted, bool scanned, const LandmarkMap& map, uint64_t task_time, const TrailParts& parts);
+  void begin(std::vector<Hosted> hosted, bool scanned, const LandmarkMap& map, const ReadAt& at);
   // The trail of one of them has changed.
-  void update(AgentId agent, uint64_t task_time, const TrailParts& parts);
+  void update(AgentId agent, const ReadAt& at);
   // The landmarks have drifted.
   void follow(const LandmarkMap& map);
 
@@ -38,7 +45,7 @@ class Candidates {
   const std::vector<uint32_t>& pick(const Features& features, RngStream rng);
 
  private:
-  void keep(size_t at, uint64_t task_time, const TrailParts& parts);
+  void keep(size_t position, const ReadAt& at);
   // Takes what mixed_[begin, end) holds into best_.
   void take_best(size_t begin, size_t end);
 

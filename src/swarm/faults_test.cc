@@ -9,23 +9,10 @@
 #include "base/rng.h"
 #include "base/sha256.h"
 #include "swarm/node.h"
+#include "swarm/places_test.h"
 
 namespace colony::swarm {
 namespace {
-
-Place place_at(uint64_t number, size_t kinds = 5) {
-  RngStream rng(77, number, 0, 7);
-  std::array<double, kPlaceDim> v{};
-  double norm = 0;
-  for (size_t i = 0; i < kPlaceDim; ++i) {
-    RngStream centre(78, number % kinds, static_cast<uint32_t>(i), 7);
-    v[i] = centre.normal() + .4 * rng.normal();
-    norm += v[i] * v[i];
-  }
-  Place place{};
-  for (size_t i = 0; i < kPlaceDim; ++i) place[i] = static_cast<float>(v[i] / std::sqrt(norm));
-  return place;
-}
 
 template <typename T>
 std::vector<T> all(const std::vector<Effect>& effects) {
@@ -53,13 +40,13 @@ struct Host {
   }
   std::vector<Bid> announce(TaskId task, uint32_t round = 0, NodeId asker = 9) {
     ++now.task_time;
-    return bids_of(node.step(Received{Announce{task, asker, place_at(task), 1, round}}, now));
+    return bids_of(node.step(Received{Announce{task, asker, place_of(task, 5), 1, round}}, now));
   }
   size_t assign(TaskId task, AgentId agent, uint32_t round = 0, NodeId asker = 9) {
-    return all<Work>(node.step(Received{Assign{task, asker, agent, place_at(task), round}}, now)).size();
+    return all<Work>(node.step(Received{Assign{task, asker, agent, place_of(task, 5), round}}, now)).size();
   }
   size_t outcome(TaskId task, AgentId agent, double score) {
-    return all<Deposited>(node.step(Received{Outcome{task, agent, place_at(task), score, 1}}, now)).size();
+    return all<Deposited>(node.step(Received{Outcome{task, agent, place_of(task, 5), score, 1}}, now)).size();
   }
   double n(AgentId agent) const {
     for (const auto& trail : node.trails()) {
@@ -112,13 +99,13 @@ TEST(Faults, LandmarksAreNumberedAlikeEverywhere) {
     std::map<size_t, int> seen;
     for (TaskId task = 1; task <= 600; ++task) {
       ++host.now.task_time;
-      const Place place = place_at(task, kinds);
+      const Place place = place_of(task, kinds);
       host.node.step(Received{Announce{task, 9, place, 1, 0}}, host.now);
       // Agent 1 is good at the first kind only.
       host.node.step(Received{Outcome{task, 1, place, task % kinds == 0 ? 1.0 : 0.0, 1}}, host.now);
     }
     for (TaskId task = 601; task <= 700; ++task) {
-      const Place place = place_at(task, kinds);
+      const Place place = place_of(task, kinds);
       const auto at = host.node.landmark_of(place);
       ASSERT_TRUE(at);
       ASSERT_LT(*at, host.node.landmarks());
@@ -216,7 +203,7 @@ TEST(Faults, WhoRetiresLeavesItsWorkBehind) {
 
 TEST(Faults, AWithdrawnTaskIsNotAssigned) {
   Host host;
-  host.node.step(TaskEntered{1, place_at(1), 1}, host.now);
+  host.node.step(TaskEntered{1, place_of(1, 5), 1}, host.now);
   for (const Bid& bid : host.announce(1, 0, 0)) host.node.step(Received{bid}, host.now);
   host.node.step(TaskWithdrawn{1}, host.now);
   EXPECT_TRUE(host.node.step(BidsClosed{1}, host.now).empty());
@@ -224,7 +211,7 @@ TEST(Faults, AWithdrawnTaskIsNotAssigned) {
 
 TEST(Faults, BidsThatAreNoNumbersAreNotHeard) {
   Host host;
-  host.node.step(TaskEntered{1, place_at(1), 1}, host.now);
+  host.node.step(TaskEntered{1, place_of(1, 5), 1}, host.now);
   for (Bid bid : host.announce(1, 0, 0)) {
     if (bid.agent == 1) bid.mean = std::nan("");
     if (bid.agent == 2) bid.index = INFINITY;

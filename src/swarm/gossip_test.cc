@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "swarm/node.h"
+#include "swarm/places_test.h"
 
 namespace colony::swarm {
 namespace {
@@ -199,20 +200,6 @@ TEST(Gossip, WhatCannotBeSumsIsRefused) {
 
 // ---- nodes ----
 
-Place place_of(uint64_t number, size_t kinds = 6) {
-  std::array<double, kPlaceDim> v{};
-  RngStream rng(77, number, 0, 7);
-  double norm = 0;
-  for (size_t i = 0; i < kPlaceDim; ++i) {
-    RngStream centre(78, number % kinds, static_cast<uint32_t>(i), 7);
-    v[i] = centre.normal() + .4 * rng.normal();
-    norm += v[i] * v[i];
-  }
-  Place place{};
-  for (size_t i = 0; i < kPlaceDim; ++i) place[i] = static_cast<float>(v[i] / std::sqrt(norm));
-  return place;
-}
-
 // Nodes on a bus that loses what the test says.
 struct World {
   std::vector<std::unique_ptr<Node>> nodes;  // null: dead
@@ -264,7 +251,7 @@ struct World {
     ++now.task_time;
     auto asker = static_cast<NodeId>(id % nodes.size());
     while (!nodes[asker]) asker = (asker + 1) % static_cast<NodeId>(nodes.size());
-    run(asker, TaskEntered{id, place_of(id), 100});
+    run(asker, TaskEntered{id, place_of(id, 6), 100});
     const AgentId agent = run(asker, BidsClosed{id});
     if (agent == 0) return 0;
     RngStream rng(seed, id, 1, 7);
@@ -300,7 +287,7 @@ TEST(GossipNodes, AllMakeOneMapAndAgreeOnThePopulation) {
   for (NodeId id = 1; id < 4; ++id) {
     EXPECT_EQ(world.nodes[id]->landmarks(), world.nodes[0]->landmarks());
     EXPECT_TRUE(world.nodes[id]->replica() == replica);
-    for (uint64_t t = 1000; t < 1100; ++t) EXPECT_EQ(world.nodes[id]->landmark_of(place_of(t)), world.nodes[0]->landmark_of(place_of(t)));
+    for (uint64_t t = 1000; t < 1100; ++t) EXPECT_EQ(world.nodes[id]->landmark_of(place_of(t, 6)), world.nodes[0]->landmark_of(place_of(t, 6)));
   }
 }
 
@@ -320,7 +307,7 @@ TEST(GossipNodes, AMapOfItsOwnGivesWayAndNoDepositIsLost) {
   for (AgentId a = 1; a <= 6; ++a) sum += world.n(world.host.at(a), a);
   EXPECT_NEAR(sum, deposits, 1e-6);
   EXPECT_TRUE(world.nodes[2]->replica() == world.nodes[0]->replica());
-  for (uint64_t t = 1000; t < 1100; ++t) EXPECT_EQ(world.nodes[2]->landmark_of(place_of(t)), world.nodes[0]->landmark_of(place_of(t)));
+  for (uint64_t t = 1000; t < 1100; ++t) EXPECT_EQ(world.nodes[2]->landmark_of(place_of(t, 6)), world.nodes[0]->landmark_of(place_of(t, 6)));
 }
 
 TEST(GossipNodes, AnAdoptedAgentBringsItsTrailAndTakesItHomeAgain) {
@@ -389,7 +376,7 @@ double with_liar(uint64_t seed, bool silent, bool audit) {
   for (TaskId id = 1; id <= 3000; ++id) {
     ++world.now.task_time;
     const auto asker = static_cast<NodeId>(id % 3);
-    world.run(asker, TaskEntered{id, place_of(id), 100});
+    world.run(asker, TaskEntered{id, place_of(id, 6), 100});
     const AgentId agent = world.run(asker, BidsClosed{id});
     const double q = agent >= 100 ? .3 : world.quality(agent, id);
     RngStream rng(seed, id, 1, 7);

@@ -22,16 +22,6 @@ double dot(const Place& a, const Place& b) {
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-Place unit(const std::array<double, kPlaceDim>& v) {
-  double norm = 0;
-  for (const double x : v) norm += x * x;
-  Place out{};
-  if (norm <= 1e-24) return out;
-  const double scale = 1 / std::sqrt(norm);
-  for (size_t i = 0; i < kPlaceDim; ++i) out[i] = static_cast<float>(v[i] * scale);
-  return out;
-}
-
 std::array<double, kPlaceDim> minus(const Place& a, const Place& b) {
   std::array<double, kPlaceDim> out{};
   for (size_t i = 0; i < kPlaceDim; ++i) out[i] = static_cast<double>(a[i]) - static_cast<double>(b[i]);
@@ -86,6 +76,16 @@ Clusters cluster(const std::vector<Place>& points, size_t k, RngStream& rng) {
 }
 
 }  // namespace
+
+Place unit(const std::array<double, kPlaceDim>& v) {
+  double norm = 0;
+  for (const double x : v) norm += x * x;
+  Place out{};
+  if (norm <= 1e-24) return out;
+  const double scale = 1 / std::sqrt(norm);
+  for (size_t i = 0; i < kPlaceDim; ++i) out[i] = static_cast<float>(v[i] * scale);
+  return out;
+}
 
 Place LandmarkMap::place_of(const Logged& logged) {
   Place out{};

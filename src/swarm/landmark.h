@@ -14,6 +14,9 @@ namespace colony::swarm {
 
 inline constexpr size_t kMapLog = 1024;
 
+// v / |v|; nothing where v is nothing.
+Place unit(const std::array<double, kPlaceDim>& v);
+
 // φ of a place: sparse, ascending index; the intercept is always there with value 1.
 struct Features {
   static constexpr int kMax = 6;

@@ -42,7 +42,7 @@ struct Bid {
   TaskId task = 0;
   NodeId node = 0;
   AgentId agent = 0;
-  double index = 0, mean = 0, deviation = 0, recent = 0;  // index = mean + recent + 2·deviation
+  double index = 0, mean = 0, deviation = 0, recent = 0;  // index = mean + recent + optimism·deviation, at most 2 of these
   double n = 0;      // deposits so far
   double load = 0;   // tasks this agent is working on
   uint32_t round = 0;

@@ -214,7 +214,8 @@ void Node::State::received(const Announce& m, const Now& now) {
     at = next;
   }
   const Features features = features_of(m.place);
-  know_candidates(now.task_time);
+  know_candidates(now);
+  const ReadAt at_now = read_at(now, candidates.hosted().size());
   std::vector<AgentId> answering = m.asked;
   if (answering.empty()) {
     for (const uint32_t at : candidates.pick(features, RngStream(options.seed, m.task, options.id, kStreamScout))) answering.push_back(candidates.hosted()[at].agent);
@@ -236,7 +237,7 @@ void Node::State::received(const Announce& m, const Now& now) {
     const auto at = members.find(id);
     if (at == members.end() || !at->second.hosted) continue;
     Member& member = at->second;
-    const Reading r = member.trail.read(features, now.task_time, parts());
+    const Reading r = member.trail.read(features, at_now.task_time, at_now.parts);
     if (options.price) member.price = next_price(member.price, static_cast<double>(member.trail.under_way()), kLoadTarget);
     if (options.thresholds && id != always) {
       double shared = 0;
@@ -245,7 +246,7 @@ void Node::State::received(const Announce& m, const Now& now) {
       if (RngStream(options.seed, m.task, static_cast<uint32_t>(id) ^ m.round, kStreamThreshold).uniform() >= response) continue;
     }
     Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, member.trail.n(), static_cast<double>(member.trail.under_way()), m.round};
-    bid.index = (options.trails ? r.mean + r.recent + (options.explore ? 2 * r.deviation : 0) : 0) - (options.price ? member.price : 0);
+    bid.index = (options.trails ? r.mean + r.recent + at_now.optimism * r.deviation : 0) - (options.price ? member.price : 0);
     effects.emplace_back(Send{m.asker, bid});
   }
   if (announced.insert(m.task)) {
@@ -265,14 +266,24 @@ Features Node::State::features_of(const std::array<double, kLandmarks>& similari
   return only_intercept;
 }
 
-void Node::State::know_candidates(uint64_t task_time) {
+ReadAt Node::State::read_at(const Now& now, size_t hosted) const {
+  ReadAt at{now.task_time, options.explore ? 2.0 : 0.0, parts()};
+  // Among nodes the unknown must outbid what others claim: a liar cost a young colony of little optimism a third more.
+  if (options.explore && options.rising && peers.empty()) {
+    // With trails of earlier runs it is as old as these.
+    at.optimism = optimism(static_cast<double>(std::max(heard, now.task_time)), static_cast<double>(hosted));
+  }
+  return at;
+}
+
+void Node::State::know_candidates(const Now& now) {
   if (candidates.known()) return;
   std::vector<Candidates::Hosted> hosted;
   for (const auto& [id, member] : members) {
     if (member.hosted) hosted.push_back({id, &member.trail});
   }
-  const bool scanned = hosted.size() > options.scan_all;
-  candidates.begin(std::move(hosted), scanned, map, task_time, parts());
+  const size_t count = hosted.size();
+  candidates.begin(std::move(hosted), count > options.scan_all, map, read_at(now, count));
 }
 
 // After the bids: the map sees the task, one agent's posterior is made anew.
@@ -306,7 +317,7 @@ void Node::State::learn(const Announce& m, const Now& now) {
     if (next->second.hosted) {
       refresh(next->first, next->second);
       refreshed = next->first;
-      candidates.update(refreshed, now.task_time, parts());
+      candidates.update(refreshed, read_at(now, candidates.hosted().size()));
       return;
     }
   }
@@ -697,7 +708,7 @@ void Node::State::received(const Digest& m, const Now&) {
   if (m.wants_reply) effects.emplace_back(Send{m.from, replica.digest(false)});
 }
 
-void Node::State::received(const Delta& m, const Now&) {
+void Node::State::received(const Delta& m, const Now& now) {
   if (!options.gossip || m.from == options.id) return;
   hear_of(m.from);
   replica.merge(m);
@@ -714,9 +725,13 @@ void Node::State::received(const Delta& m, const Now&) {
     member.returned_landmarks = record.landmarks;
     member.unwritten = true;
     refresh(record.agent, member);
+    candidates.update(record.agent, read_at(now, candidates.hosted().size()));
   }
   for (const AgentId id : replica.take_changed()) {
-    if (const auto at = members.find(id); at != members.end() && at->second.hosted) refresh(id, at->second);
+    const auto at = members.find(id);
+    if (at == members.end() || !at->second.hosted) continue;
+    refresh(id, at->second);
+    candidates.update(id, read_at(now, candidates.hosted().size()));
   }
 }
 
@@ -803,7 +818,7 @@ void Node::State::received(const Outcome& m, const Now& now) {
       if (id != m.agent && other.hosted) other.thresholds.idle(slot);
     }
   }
-  candidates.update(m.agent, now.task_time, parts());
+  candidates.update(m.agent, read_at(now, candidates.hosted().size()));
   if (const auto logged = logged_at.find(m.task); logged != logged_at.end() && logged->second < map.log().size()) {
     map.log()[logged->second].agent = m.agent;
     map.log()[logged->second].score = static_cast<float>(m.score);

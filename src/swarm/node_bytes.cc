@@ -1,5 +1,4 @@
-// A node as bytes: "COLN", version, fields in order, SHA-256 of all before. Version 2 (before gossip) is
-// read too: what it lacks begins anew.
+// A node as bytes: "COLN", version, fields in order, SHA-256 of all before.
 #include <cmath>
 #include <cstring>
 
@@ -11,7 +10,7 @@ namespace colony::swarm {
 namespace {
 
 constexpr char kMagic[4] = {'C', 'O', 'L', 'N'};
-constexpr uint32_t kVersion = 3, kVersionOldest = 2;
+constexpr uint32_t kVersion = 3;
 constexpr size_t kDigest = 32, kMembersMax = 1 << 20;
 
 std::string digest_of(std::string_view bytes) {
@@ -37,9 +36,9 @@ struct NodeBytes {
       w.put(logged.score);
     }
   }
-  static void read(ByteReader& r, LandmarkMap& m, uint32_t version) {
+  static void read(ByteReader& r, LandmarkMap& m) {
     r.get(m.learned_);
-    if (version > 2) r.get(m.epoch_);
+    r.get(m.epoch_);
     r.get(m.mean_);
     r.get(m.centre_);
     r.get(m.count_);
@@ -53,10 +52,6 @@ struct NodeBytes {
     const size_t count = r.get_count(kMapLog, sizeof(Logged::place) + sizeof(AgentId) + sizeof(float));
     // The log holds every task heard, until it is full or a final map came; then nothing.
     r.require(open <= 1 && (m.log_open_ ? count < kMapLog && m.learned_ >= count : count == 0 && m.learned_ >= kMapLog));
-    if (version == 2) {
-      m.epoch_ = m.log_open_ ? 0 : static_cast<uint32_t>(kMapLog);
-      for (uint32_t n = 32; m.log_open_ && n <= count; n *= 2) m.epoch_ = n;
-    }
     r.require(m.epoch_ == 0 || (m.epoch_ >= 32 && m.epoch_ <= kMapLog && std::has_single_bit(m.epoch_)));
     r.require((m.epoch_ == kMapLog) == !m.log_open_ && (m.epoch_ > 0) == (m.count() > 0) && m.learned_ >= m.epoch_);
     if (!r.good()) return;
@@ -176,11 +171,9 @@ Status Node::load(std::string_view bytes) {
   ByteReader r(body.substr(sizeof(kMagic)));
   uint32_t version = 0;
   r.get(version);
-  if (version < kVersionOldest || version > kVersion) {
-    return corrupt("a saved node: version {}, expected {} to {}", version, kVersionOldest, kVersion);
-  }
+  if (version != kVersion) return corrupt("a saved node: version {}, expected {}", version, kVersion);
   auto fresh = std::make_unique<State>(state_->options);
-  NodeBytes::read(r, fresh->map, version);
+  NodeBytes::read(r, fresh->map);
   r.get(fresh->population.theta);
   r.get(fresh->population.tau_base);
   r.get(fresh->population.tau_place);
@@ -190,15 +183,13 @@ Status Node::load(std::string_view bytes) {
   r.get(fresh->heard);
   r.get(fresh->refreshed);
   Stamp own;
-  if (version > 2) {
-    r.get(own.incarnation);
-    r.get(own.version);
-    r.require(own.incarnation < 1U << 31 && own.version < 1ULL << 48);
-    auto landmarks = std::make_shared<Landmarks>();
-    NodeBytes::read(r, *landmarks);
-    r.require(landmarks->epoch == 0 || (landmarks->valid() && landmarks->epoch == fresh->map.epoch()));
-    if (r.good() && landmarks->epoch > 0) fresh->replica.offer(std::move(landmarks));
-  }
+  r.get(own.incarnation);
+  r.get(own.version);
+  r.require(own.incarnation < 1U << 31 && own.version < 1ULL << 48);
+  auto landmarks = std::make_shared<Landmarks>();
+  NodeBytes::read(r, *landmarks);
+  r.require(landmarks->epoch == 0 || (landmarks->valid() && landmarks->epoch == fresh->map.epoch()));
+  if (r.good() && landmarks->epoch > 0) fresh->replica.offer(std::move(landmarks));
   // Saved without: the map as it is now stands for what it was.
   if (!fresh->replica.landmarks() && fresh->map.epoch() > 0) fresh->replica.offer(std::make_shared<const Landmarks>(fresh->map.landmarks()));
   if (fresh->replica.landmarks()) fresh->landmarks_id = fresh->replica.landmarks()->id();
@@ -209,23 +200,21 @@ Status Node::load(std::string_view bytes) {
     Member& member = fresh->members[id];
     r.get_text(member.name, kNameMax);
     NodeBytes::read(r, member.trail);
-    if (version > 2) {
-      NodeBytes::read(r, member.thresholds);
-      r.get(member.price);
-      r.require(member.price >= 0 && member.price <= 1);
-      uint8_t returned = 0;
-      r.get(returned);
-      r.require(returned <= 1);
-      if (returned == 1) {
-        TrailRecord record;
-        record.agent = id;
-        r.get(member.returned_landmarks);
-        r.get(record.s);
-        r.get(record.b);
-        r.get(record.n);
-        r.require(id == 0 || plausible(record));
-        member.returned = std::make_shared<const Evidence>(evidence_of(record));
-      }
+    NodeBytes::read(r, member.thresholds);
+    r.get(member.price);
+    r.require(member.price >= 0 && member.price <= 1);
+    uint8_t returned = 0;
+    r.get(returned);
+    r.require(returned <= 1);
+    if (returned == 1) {
+      TrailRecord record;
+      record.agent = id;
+      r.get(member.returned_landmarks);
+      r.get(record.s);
+      r.get(record.b);
+      r.get(record.n);
+      r.require(id == 0 || plausible(record));
+      member.returned = std::make_shared<const Evidence>(evidence_of(record));
     }
     member.remembered = true;
     member.unwritten = true;

@@ -169,6 +169,7 @@ struct Node::State {
   Features features_of(const Place& place) const;
   Features features_of(const std::array<double, kLandmarks>& similarity) const;
   TrailParts parts() const { return {options.recent, options.detection}; }
+  ReadAt read_at(const Now& now, size_t hosted) const;
   void fill_from_log();
   void end_lease(std::map<std::pair<TaskId, AgentId>, Lease>::iterator at);
   void end_leases_of(TaskId task);
@@ -176,7 +177,7 @@ struct Node::State {
   void end_lapsed_leases(uint64_t step);
   PopulationSums write_population();
   void refresh_population();
-  void know_candidates(uint64_t task_time);
+  void know_candidates(const Now& now);
 };
 
 }  // namespace colony::swarm

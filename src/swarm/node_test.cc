@@ -11,24 +11,14 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "swarm/candidates.h"
+#include "swarm/gossip.h"
 #include "swarm/landmark.h"
+#include "swarm/places_test.h"
 #include "swarm/trail.h"
 
 namespace colony::swarm {
 namespace {
 
-Place unit(std::array<double, kPlaceDim> v) {
-  double norm = 0;
-  for (const double x : v) norm += x * x;
-  Place out{};
-  for (size_t i = 0; i < kPlaceDim; ++i) out[i] = static_cast<float>(v[i] / std::sqrt(norm));
-  return out;
-}
-Place random_place(RngStream& rng) {
-  std::array<double, kPlaceDim> v{};
-  for (double& x : v) x = rng.normal();
-  return unit(v);
-}
 // A place near `centre`, and like all others a part of a common direction.
 Place near_to(const Place& centre, double noise, RngStream& rng) {
   std::array<double, kPlaceDim> v{};
@@ -329,7 +319,7 @@ TEST(Node, ExplainsWithAllBidsAndDrawsTiesEvenly) {
       EXPECT_EQ(explain.bids[i].agent, i + 1);
       EXPECT_EQ(explain.bids[i].index, explain.bids[0].index);
       EXPECT_NEAR(explain.bids[i].mean, 0.5, 1e-12);
-      EXPECT_NEAR(explain.bids[i].index, 0.5 + 2 * std::sqrt(0.04 + 0.0015), 1e-12);
+      EXPECT_NEAR(explain.bids[i].index, 0.5 + optimism(1, 3) * std::sqrt(0.04 + 0.0015), 1e-12);
     }
     ++won[agent];
   }
@@ -574,6 +564,39 @@ TEST(Candidates, ChooseWhatTheFullScanChooses) {
   std::cout << "  the same agent in " << same << " of " << judged << " decisions\n";
 }
 
+// What other nodes know of an agent that moved here counts for who bids as soon as it is heard.
+TEST(Candidates, HearWhatGossipSays) {
+  constexpr AgentId kAgents = 100, kBetter = 77;
+  Node node(NodeOptions{});
+  Now now{1, 1};
+  RngStream rng(1, 0, 0, 7);
+  const Place place = random_place(rng);
+  for (AgentId a = 1; a <= kAgents; ++a) node.step(AgentBorn{a, "a"}, now);
+  const auto bids = [&](AgentId agent, TaskId from) {
+    int count = 0;
+    for (TaskId task = from; task < from + 8; ++task) {
+      for (const auto& effect : node.step(Received{Announce{task, 0, place, 1, 0}}, now)) {
+        const auto* send = std::get_if<Send>(&effect);
+        const auto* bid = send != nullptr ? std::get_if<Bid>(&send->message) : nullptr;
+        count += bid != nullptr && bid->agent == agent;
+      }
+    }
+    return count;
+  };
+  bids(kBetter, 1);
+  for (AgentId a = 1; a <= kAgents; ++a) {
+    for (TaskId task = 1000; task < 1010; ++task) node.step(Received{Outcome{task, a, place, a == kBetter ? 0.2 : 0.5, 1}}, now);
+  }
+  EXPECT_LT(bids(kBetter, 2000), 3);  // drawn by lot only; all before the first map
+  Replica elsewhere(7);
+  elsewhere.hear(Digest{});
+  Evidence good;  // under no landmarks yet
+  good.n = good.s[0] = good.b[0] = 500;
+  elsewhere.write(trail_record(kBetter, 0, good));
+  node.step(Received{elsewhere.delta_for(Digest{})}, now);
+  EXPECT_EQ(bids(kBetter, 3000), 8);
+}
+
 // The best single agent is always asked, and somebody is by chance.
 TEST(Candidates, HoldTheBestSingleAgentAndScouts) {
   LandmarkMap map(1, 0);
@@ -586,7 +609,7 @@ TEST(Candidates, HoldTheBestSingleAgentAndScouts) {
   std::vector<Candidates::Hosted> hosted;
   for (size_t i = 0; i < trails.size(); ++i) hosted.push_back({i + 1, &trails[i]});
   Candidates candidates;
-  candidates.begin(hosted, true, map, 0, {});
+  candidates.begin(hosted, true, map, {});
   std::vector<size_t> asked(trails.size());
   for (uint64_t t = 0; t < 2000; ++t) {
     const auto& picked = candidates.pick(intercept, RngStream(1, t, 0, 2));

@@ -1,12 +1,12 @@
 #include "swarm/replay.h"
 
 #include <algorithm>
-#include <cmath>
 #include <deque>
 #include <numeric>
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "swarm/landmark.h"
 
 namespace colony::swarm {
 namespace {
@@ -140,15 +140,9 @@ RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place
   // Labels as places: a direction of its own for each.
   for (size_t d = 0; options.labels && d < outcomes.domains.size(); ++d) {
     RngStream rng(0, d, 2, kStreamSimulation);
-    Place place{};
-    double norm = 0;
     std::array<double, kPlaceDim> v{};
-    for (double& x : v) {
-      x = rng.normal();
-      norm += x * x;
-    }
-    for (size_t i = 0; i < kPlaceDim; ++i) place[i] = static_cast<float>(v[i] / std::sqrt(norm));
-    domain_places_.push_back(place);
+    for (double& x : v) x = rng.normal();
+    domain_places_.push_back(unit(v));
   }
 }
 
@@ -163,7 +157,7 @@ double RecordedCourse::score(size_t t, size_t arm) const {
 }
 
 std::vector<std::string> switches(NodeId nodes) {
-  std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration"};
+  std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration", "rising"};
   if (nodes > 1) names.insert(names.end(), {"gossip", "audit"});
   return names;
 }
@@ -177,6 +171,7 @@ Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOp
     else if (off == "recent") node.recent = false;
     else if (off == "detection") node.detection = false;
     else if (off == "exploration") node.explore = false;
+    else if (off == "rising") node.rising = false;
     else if (off == "gossip") node.gossip = false;
     else if (off == "audit") node.audit = false;
     else {

@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "base/stats.h"
 #include "swarm/drift_bench.h"
+#include "swarm/landmark.h"
 
 namespace colony::swarm {
 namespace {
@@ -153,13 +154,9 @@ class TwoPlaces final : public Course {
     q.number = t;
     q.domain = side(t);
     RngStream rng(5, t, 0, 7);
-    double norm = 0;
     std::array<double, kPlaceDim> v{};
-    for (size_t i = 0; i < kPlaceDim; ++i) {
-      v[i] = rng.normal() / 16 + (i == q.domain ? 1.0 : 0.0);
-      norm += v[i] * v[i];
-    }
-    for (size_t i = 0; i < kPlaceDim; ++i) q.place[i] = static_cast<float>(v[i] / std::sqrt(norm));
+    for (size_t i = 0; i < kPlaceDim; ++i) v[i] = rng.normal() / 16 + (i == q.domain ? 1.0 : 0.0);
+    q.place = unit(v);
     return q;
   }
   bool there(size_t t, size_t arm) const override { return arm != hidden || t >= tasks_ / 2; }

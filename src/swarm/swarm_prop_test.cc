@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "swarm/landmark.h"
 #include "swarm/node.h"
+#include "swarm/places_test.h"
 #include "swarm/trail.h"
 
 namespace colony::swarm {
@@ -117,18 +118,6 @@ TEST(SwarmProperties, FalseAlarmsAreRareAndRealOnesCome) {
   std::sort(needed.begin(), needed.end());
   std::cout << "  .9 to .5: alarm after " << needed[50] << " deposits in the middle, " << needed[94] << " in 95 %\n";
   EXPECT_LE(needed[94], 80);
-}
-
-Place random_place(RngStream& rng) {
-  std::array<double, kPlaceDim> v{};
-  double norm = 0;
-  for (double& x : v) {
-    x = rng.normal();
-    norm += x * x;
-  }
-  Place out{};
-  for (size_t i = 0; i < kPlaceDim; ++i) out[i] = static_cast<float>(v[i] / std::sqrt(norm));
-  return out;
 }
 
 TEST(SwarmProperties, MapsAreUnitApartAndTheSameForTheSameTasks) {

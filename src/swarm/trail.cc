@@ -90,6 +90,11 @@ void invert(const Square& a, Square& inverse) {
 
 }  // namespace
 
+double optimism(double tasks, double agents) {
+  constexpr double kYoung = 0.5, kOld = 2, kHalfWay = 50;
+  return kYoung + (kOld - kYoung) * tasks / (tasks + kHalfWay * std::max(agents, 1.0));
+}
+
 double Trail::mean(const Features& features) const { return along(features, w_); }
 
 Reading Trail::read(const Features& features, uint64_t task_time, const TrailParts& parts) const {

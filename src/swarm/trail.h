@@ -45,6 +45,11 @@ struct Reading {
   double deviation = 0;  // √(φᵀPφ + v_o), as if what is under way had been deposited
 };
 
+// How many deviations an index adds to its mean: ½ in a young colony, 2 in an old one, half way at 50 tasks an
+// agent. Nobody knows how long a stream will be; as far as it has come it may be expected to go on, and
+// what is learned pays no longer than that.
+double optimism(double tasks, double agents);
+
 // Parts of the rule that can be left out, as NodeOptions says.
 struct TrailParts {
   bool recent = true, detection = true;

@@ -7,23 +7,12 @@
 #include <numeric>
 
 #include "base/rng.h"
+#include "swarm/places_test.h"
 #include "swarm/replay.h"
 #include "swarm/trail.h"
 
 namespace colony::swarm {
 namespace {
-
-Place random_place(RngStream& rng) {
-  Place place{};
-  double norm = 0;
-  std::array<double, kPlaceDim> v{};
-  for (double& x : v) {
-    x = rng.normal();
-    norm += x * x;
-  }
-  for (size_t i = 0; i < place.size(); ++i) place[i] = static_cast<float>(v[i] / std::sqrt(norm));
-  return place;
-}
 
 LandmarkMap made_map(uint64_t seed) {
   LandmarkMap map(seed, 0);
@@ -69,6 +58,15 @@ TEST(TrailProperties, EvidenceAndPosteriorStayWhatTheyAre) {
     EXPECT_EQ(trail.read(features, 1500).recent, trail.read(features, 1500).recent);
     EXPECT_LE(trail.read(features, 1000).deviation, trail.read(features, 100'000).deviation);
   }
+}
+
+TEST(TrailProperties, OptimismRisesWithTasksAnAgent) {
+  EXPECT_EQ(optimism(0, 10), .5);
+  EXPECT_EQ(optimism(500, 10), 1.25);
+  EXPECT_EQ(optimism(500, 10), optimism(5000, 100));
+  EXPECT_NEAR(optimism(1e9, 10), 2, 1e-5);
+  EXPECT_TRUE(std::isfinite(optimism(0, 0)));
+  for (double tasks = 1; tasks < 1e6; tasks *= 3) EXPECT_LT(optimism(tasks, 20), optimism(3 * tasks, 20));
 }
 
 TEST(TrailProperties, TenThousandDepositsAtOnePlaceAreRead) {
@@ -166,12 +164,13 @@ class OnePlace final : public Course {
   uint64_t seed_;
 };
 
-std::vector<size_t> chosen_by_colony(const Course& course, uint64_t seed) {
-  auto colony = make_colony(course, {}, seed);
+Played played_by_colony(const Course& course, uint64_t seed, const ColonyOptions& options = {}) {
+  auto colony = make_colony(course, options, seed);
   EXPECT_TRUE(colony);
   ManualClock clock;
-  return play(course, **colony, clock).chosen;
+  return play(course, **colony, clock);
 }
+std::vector<size_t> chosen_by_colony(const Course& course, uint64_t seed) { return played_by_colony(course, seed).chosen; }
 
 TEST(StreamProperties, TheBestOfTenIsFoundOnNearlyEverySeed) {
   std::vector<double> chances(10, .5);
@@ -184,6 +183,21 @@ TEST(StreamProperties, TheBestOfTenIsFoundOnNearlyEverySeed) {
   }
   std::cout << "  found on " << found << " of " << kSeeds << " seeds\n";
   EXPECT_GE(found, kSeeds * 95 / 100);
+}
+
+// A short stream pays for what it learns only as long as it lasts.
+TEST(StreamProperties, AYoungColonyLosesLessThanOneAsOptimisticAsAnOldOne) {
+  std::vector<double> chances;
+  for (size_t arm = 0; arm < 28; ++arm) chances.push_back(.4 + .01 * static_cast<double>(arm));
+  double rising = 0, always = 0;
+  constexpr int kSeeds = 40;
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    const OnePlace course(chances, 768, seed);
+    rising += played_by_colony(course, seed).regret / kSeeds;
+    always += played_by_colony(course, seed, {1, {"rising"}}).regret / kSeeds;
+  }
+  std::cout << "  regret of 768 tasks: " << rising << ", with two deviations from the start " << always << "\n";
+  EXPECT_LT(rising, always - 5);
 }
 
 TEST(StreamProperties, OfTenEqualAgentsNobodyIsForgotten) {

@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "base/rng.h"
+#include "swarm/landmark.h"
 #include "swarm/node.h"
 
 namespace colony::swarm {
@@ -184,14 +185,8 @@ class Simulation {
   static Place place(uint64_t task) {
     RngStream rng(77, task, 0, 7);
     std::array<double, kPlaceDim> v{};
-    double norm = 0;
-    for (size_t i = 0; i < kPlaceDim; ++i) {
-      v[i] = (i == task % 5 ? 4 : 0) + .5 * (rng.uniform() - .5);
-      norm += v[i] * v[i];
-    }
-    Place out{};
-    for (size_t i = 0; i < kPlaceDim; ++i) out[i] = static_cast<float>(v[i] / std::sqrt(norm));
-    return out;
+    for (size_t i = 0; i < kPlaceDim; ++i) v[i] = (i == task % 5 ? 4 : 0) + .5 * (rng.uniform() - .5);
+    return unit(v);
   }
 
   void start(NodeId id, const std::string& bytes) {

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "base/stats.h"
+#include "swarm/landmark.h"
 #include "swarm/node.h"
 
 namespace colony::app {
@@ -24,14 +25,6 @@ struct Timed {
   std::vector<double> decide_us, deposit_us;
   double bytes_per_agent = 0;
 };
-
-swarm::Place unit(const std::array<double, swarm::kPlaceDim>& v) {
-  double norm = 0;
-  for (const double x : v) norm += x * x;
-  swarm::Place place{};
-  for (size_t i = 0; i < place.size(); ++i) place[i] = static_cast<float>(v[i] / std::sqrt(norm));
-  return place;
-}
 
 // Tasks of 40 kinds; each agent is good at one of them and middling at the others.
 Timed time_node(size_t agents, uint64_t seed, const Clock& clock) {
