@@ -11,22 +11,10 @@ namespace {
 
 constexpr uint64_t kPopulationEvery = 100;  // tasks
 constexpr size_t kAskedMax = 8192, kBidsMax = 65'536, kUnhostedMax = 4096;
-constexpr uint16_t kStreamTie = 1, kStreamThreshold = 2, kStreamDance = 4, kStreamPeer = 5, kStreamScout = 6;
+constexpr uint16_t kStreamTie = 1, kStreamThreshold = 2, kStreamScout = 6;
 constexpr size_t kScouts = 2;
-constexpr uint32_t kHopsMost = 12;
-constexpr uint64_t kSwitchPause = 500;  // tasks between two default agents
-constexpr uint64_t kGossipEvery = 50, kGossipUnsettled = 8;  // tasks heard
-constexpr uint64_t kGossipSteps = 256;                       // where nothing is heard
-constexpr size_t kPeersMax = 1024;
-constexpr uint64_t kNewsTasks = 1000;    // a population record lasts that long without a newer one
-constexpr double kServed = 0.35;         // a map that serves worse than that is not for our tasks
-constexpr uint32_t kServedFrom = 256;
 constexpr double kLoadTarget = 4;        // tasks of one agent at once
 constexpr uint32_t kSilencesMax = 6;     // the window doubles that often
-
-// After a rebuild all records are under new landmarks: they are exchanged, and what they say of the
-// population is taken in, at 4, 8 … 64 tasks.
-bool soon(uint64_t tasks) { return tasks >= 4 && tasks <= 64 && (tasks & (tasks - 1)) == 0; }
 
 }  // namespace
 
@@ -138,69 +126,6 @@ int Node::State::slot_of(const Place& place) const {
   return nearest ? static_cast<int>(*nearest) : -1;
 }
 
-// ---- dances ----
-
-void Node::State::tell_two(const Dance& dance, uint64_t item) {
-  if (peers.empty()) return;
-  RngStream rng(options.seed, item, options.id, kStreamDance);
-  for (int i = 0; i < 2; ++i) {
-    effects.emplace_back(Send{std::next(peers.begin(), static_cast<ptrdiff_t>(rng.below(peers.size())))->first, dance});
-  }
-}
-
-// After an outcome of a task that entered here: praise, warn, or ask for a new default agent.
-void Node::State::dance(const Bid& bid, const Place& place, double score, const Now& now) {
-  if (options.ask_most == 0 || !options.dances) return;
-  if (served.size() >= kPeersMax * 64 && !served.contains(bid.agent)) return;
-  Served& seen = served[bid.agent];
-  seen.n += 1;
-  seen.sum += score;
-  const double mean = seen.sum / seen.n, lower = lower_bound_of(mean, seen.n);
-  Dance dance{DanceKind::kSuccess, bid.agent, bid.node, options.id, now.task_time, 0, place, static_cast<float>(bid.index), static_cast<float>(mean), static_cast<float>(lower), static_cast<float>(seen.n)};
-  const auto old = served.find(usual);
-  const double reference = old != served.end() && old->second.n > 0 ? old->second.sum / old->second.n : 0.5;
-  if (score >= .5) {
-    const double strength = std::max(0.0, (bid.mean - reference) / std::max(1 - reference, .05)) * std::pow(.9, seen.dances);
-    RngStream rng(options.seed, now.task_time, static_cast<uint32_t>(bid.agent), kStreamDance);
-    if (seen.n >= 3 && rng.uniform() < std::min(1.0, 2 * strength)) {
-      ++seen.dances;
-      tell_two(dance, now.task_time);
-    }
-  } else if (seen.n >= 20 && mean + .1 < bid.mean) {
-    dance.kind = DanceKind::kStop;
-    tell_two(dance, now.task_time);
-  }
-  const bool better = usual == 0 || (bid.agent != usual && lower > reference);
-  if (seen.n >= 20 && better && !seen.ready && (usual == 0 || heard >= switched_at + kSwitchPause)) {
-    seen.ready = true;
-    dance.kind = DanceKind::kReady;
-    effects.emplace_back(Send{std::nullopt, dance});
-  }
-}
-
-void Node::State::received(const Dance& m, const Now& now) {
-  if (options.ask_most == 0 || !options.dances) return;
-  if (m.origin != options.id) hear_of(m.origin);
-  if (m.kind == DanceKind::kReady) {
-    if (m.agent == usual || (usual != 0 && heard < switched_at + kSwitchPause)) return;
-    if (!floor.ready(m.agent, m.origin, peers.size() + 1, now.task_time)) return;
-    usual = m.agent;
-    switched_at = heard;
-    floor.switched();
-    for (auto& [agent, seen] : served) seen.ready = false;
-    effects.emplace_back(Switched{m.agent});
-    return;
-  }
-  Dance on = m;
-  on.value = std::min(m.value, 1.5F);
-  if (audit.trust(m.host) < 1) return;
-  if (!floor.heard(on, slot_of(m.place), now.task_time)) return;
-  if (m.kind == DanceKind::kArrival && m.hops > 0) {
-    on.hops = std::min<uint32_t>(m.hops, kHopsMost) - 1;
-    tell_two(on, m.agent ^ m.hops);
-  }
-}
-
 void Node::State::received(const Announce& m, const Now& now) {
   for (const float x : m.place) {
     if (!std::isfinite(x)) return;
@@ -251,8 +176,7 @@ void Node::State::received(const Announce& m, const Now& now) {
   }
   if (announced.insert(m.task)) {
     learn(m, now);
-    const bool due = soon(heard - rebuilt + 1) || heard - gossiped >= (replica.settled() ? kGossipEvery : kGossipUnsettled);
-    if (options.gossip && due) gossip(now);
+    if (options.gossip && gossip_due()) gossip(now);
   }
 }
 
@@ -321,161 +245,6 @@ void Node::State::learn(const Announce& m, const Now& now) {
       return;
     }
   }
-}
-
-// A trail's posterior anew, with what other nodes deposited on the same agent. Of that counts what may
-// be believed beside the own deposits: 8 + 4 n (5.4).
-void Node::State::refresh(AgentId id, Member& member) {
-  if (options.gossip) {
-    std::shared_ptr<Evidence> also;  // most agents have lived at one node only
-    const auto add = [&](const Evidence& e) {
-      if (!also) also = std::make_shared<Evidence>();
-      for (size_t i = 0; i < e.s.size(); ++i) also->s[i] += e.s[i];
-      for (size_t j = 0; j < kFeatures; ++j) also->b[j] += e.b[j];
-      also->n += e.n;
-    };
-    if (member.returned && member.returned_landmarks == landmarks_id) add(*member.returned);
-    const auto& trails = replica.trails();
-    for (auto at = trails.lower_bound({id, 0}); at != trails.end() && at->first.first == id; ++at) {
-      const TrailRecord& record = at->second;
-      if (record.writer == options.id || record.landmarks != landmarks_id) continue;
-      const auto forgotten = member.forgotten.find(record.writer);
-      if (forgotten == member.forgotten.end() || record.stamp > forgotten->second) add(evidence_of(record));
-    }
-    if (also && also->n > 0) {
-      const double most = 8 + 4 * member.trail.own().n, share = options.audit && also->n > most ? most / also->n : 1;
-      for (double& value : also->s) value *= share;
-      for (double& value : also->b) value *= share;
-      also->n *= share;
-      member.trail.set_also(std::move(also));
-    } else if (member.trail.also() != nullptr) {
-      member.trail.set_also(nullptr);
-    }
-  }
-  member.trail.refresh(population);
-}
-
-namespace {
-
-PopulationRecord record_of(const PopulationSums& sums, uint64_t landmarks) {
-  PopulationRecord r;
-  r.landmarks = landmarks;
-  for (size_t j = 0; j < kFeatures; ++j) {
-    r.sums[j] = sums.known[j];
-    r.sums[kFeatures + j] = sums.known_w[j];
-    r.sums[2 * kFeatures + j] = sums.w[j];
-  }
-  r.sums[3 * kFeatures] = sums.square_base;
-  r.sums[3 * kFeatures + 1] = sums.square_place;
-  r.sums[3 * kFeatures + 2] = sums.agents;
-  return r;
-}
-
-// Another node's sums, as far as they may be believed: no agent of it spreads wider than four times
-// what ours do, none is further from the rest than that.
-PopulationSums sums_of(const PopulationRecord& r, const Population& population, bool audit) {
-  PopulationSums sums;
-  sums.agents = r.sums[3 * kFeatures + 2];
-  sums.square_base = r.sums[3 * kFeatures];
-  sums.square_place = r.sums[3 * kFeatures + 1];
-  double base_most = 0, place_most = 0;
-  for (size_t j = 0; j < kFeatures; ++j) {
-    sums.known[j] = r.sums[j];
-    sums.known_w[j] = r.sums[kFeatures + j];
-    sums.w[j] = r.sums[2 * kFeatures + j];
-    if (!audit) continue;
-    const double theta = population.theta[j], far = 4 * std::sqrt(population.tau(j));
-    const auto near_to = [&](double sum, double weight) { return std::clamp(sum, weight * (theta - far), weight * (theta + far)); };
-    sums.known_w[j] = near_to(sums.known_w[j], sums.known[j]);
-    sums.w[j] = near_to(sums.w[j], sums.agents);
-    (j == 0 ? base_most : place_most) += sums.agents * 4 * population.tau(j) + theta * (2 * sums.w[j] - sums.agents * theta);
-  }
-  if (audit) {
-    sums.square_base = std::min(sums.square_base, base_most);
-    sums.square_place = std::min(sums.square_place, place_most);
-  }
-  return sums;
-}
-
-}  // namespace
-
-PopulationSums Node::State::write_population() {
-  std::vector<const Trail*> trails;
-  for (const auto& [id, member] : members) {
-    if (member.hosted) trails.push_back(&member.trail);
-  }
-  const PopulationSums sums = population_sums(population, trails);
-  if (options.gossip) replica.write(record_of(sums, landmarks_id));
-  return sums;
-}
-
-void Node::State::refresh_population() {
-  PopulationSums sums = write_population();
-  if (options.gossip) {
-    for (const auto& [writer, record] : replica.populations()) {
-      if (writer == options.id || record.landmarks != landmarks_id) continue;
-      auto& [stamp, since] = population_news[writer];
-      if (stamp != record.stamp) {
-        stamp = record.stamp;
-        since = heard;
-      }
-      if (heard - since <= kNewsTasks) sums.add(sums_of(record, population, options.audit));
-    }
-  }
-  update_population(population, sums);
-  to_refresh = static_cast<size_t>(std::count_if(members.begin(), members.end(), [](const auto& m) { return m.second.hosted; }));
-}
-
-// The landmarks are new ones: every trail is made from the log, under them.
-void Node::State::fill_from_log() {
-  std::vector<std::pair<AgentId, std::pair<Features, double>>> known;
-  for (const auto& logged : map.log()) {
-    if (logged.agent != 0) known.push_back({logged.agent, {features_of(LandmarkMap::place_of(logged)), static_cast<double>(logged.score)}});
-  }
-  for (const auto& extra : extras) known.push_back({extra.agent, {features_of(extra.place), static_cast<double>(extra.score)}});
-  for (auto& [id, member] : members) {
-    member.trail.restart(map);
-    member.trail.set_also(nullptr);
-    member.thresholds.reset();
-    member.unwritten = true;
-  }
-  for (const auto& [id, deposit] : known) {
-    if (const auto at = members.find(id); at != members.end()) at->second.trail.add(deposit.first, deposit.second);
-  }
-  for (int round = 0; round < 4; ++round) {
-    for (auto& [id, member] : members) refresh(id, member);
-    refresh_population();
-  }
-  for (auto& [id, member] : members) refresh(id, member);
-}
-
-// A map of other nodes in place of ours.
-void Node::State::use_landmarks(const std::shared_ptr<const Landmarks>& landmarks) {
-  const LandmarkMap before = map;
-  const uint64_t before_id = std::exchange(landmarks_id, landmarks->id());
-  map.adopt(*landmarks);
-  candidates.forget();
-  const auto overlap = before.overlap(map);
-  for (auto& [id, member] : members) {
-    if (member.returned && member.returned_landmarks == before_id && before.count() > 0) {
-      member.returned = std::make_shared<const Evidence>(remapped(*member.returned, overlap));
-      member.returned_landmarks = landmarks_id;
-    }
-  }
-  if (!map.log().empty()) {
-    fill_from_log();
-    map.close_full_log();
-    if (map.log().empty()) std::vector<Extra>().swap(extras);
-    logged_at.clear();
-    return;
-  }
-  for (auto& [id, member] : members) {
-    member.trail.remap(overlap, map);
-    member.thresholds.reset();
-    member.unwritten = true;
-    refresh(id, member);
-  }
-  refresh_population();
 }
 
 void Node::State::received(const Bid& m, const Now&) {
@@ -658,81 +427,7 @@ void Node::State::tick(const Now& now) {
       }
     }
   }
-  if (options.gossip && now.step >= gossiped_step + kGossipSteps) gossip(now);
-}
-
-// ---- gossip ----
-
-void Node::State::hear_of(NodeId node) {
-  if (node == options.id || (peers.size() >= kPeersMax && !peers.contains(node))) return;
-  peers[node] = heard;
-}
-
-void Node::State::gossip(const Now& now) {
-  gossiped = heard;
-  gossiped_step = now.step;
-  if (peers.empty()) {  // new here: who is there?
-    effects.emplace_back(Send{std::nullopt, replica.digest(true)});
-    return;
-  }
-  RngStream rng(options.seed, heard + (now.step << 20), options.id, kStreamPeer);
-  const auto peer = std::next(peers.begin(), static_cast<ptrdiff_t>(rng.below(peers.size())));
-  write_records();
-  effects.emplace_back(Send{peer->first, replica.digest(true)});
-}
-
-// What was deposited since becomes records.
-void Node::State::write_records() {
-  for (auto& [id, member] : members) {
-    if (!member.unwritten) continue;
-    member.unwritten = false;
-    Evidence e = member.trail.own();
-    if (member.returned && member.returned_landmarks == landmarks_id) {
-      for (size_t i = 0; i < e.s.size(); ++i) e.s[i] += member.returned->s[i];
-      for (size_t j = 0; j < kFeatures; ++j) e.b[j] += member.returned->b[j];
-      e.n += member.returned->n;
-    }
-    replica.write(trail_record(id, landmarks_id, e));
-  }
-  if (!replica.populations().contains(options.id)) write_population();
-}
-
-void Node::State::received(const Digest& m, const Now&) {
-  if (!options.gossip || m.from == options.id) return;
-  hear_of(m.from);
-  replica.hear(m);
-  write_records();
-  Delta delta = replica.delta_for(m);
-  const bool empty = delta.ranges.empty() && !delta.landmarks;
-  if (m.wants_reply || !empty) effects.emplace_back(Send{m.from, std::move(delta)});
-  if (m.wants_reply) effects.emplace_back(Send{m.from, replica.digest(false)});
-}
-
-void Node::State::received(const Delta& m, const Now& now) {
-  if (!options.gossip || m.from == options.id) return;
-  hear_of(m.from);
-  replica.merge(m);
-  // An early map is soon made anew, so it is taken as it is; a later one must fit what was heard here.
-  const bool fits = m.landmarks && m.landmarks->valid() && (m.landmarks->epoch < kServedFrom || map.served_by(*m.landmarks) >= kServed);
-  if (fits && replica.offer(m.landmarks)) {
-    use_landmarks(replica.landmarks());
-  }
-  for (const TrailRecord& record : replica.take_returned()) {
-    const auto [at, fresh] = members.try_emplace(record.agent);
-    Member& member = at->second;
-    if (member.remembered || member.returned) continue;
-    member.returned = std::make_shared<const Evidence>(evidence_of(record));
-    member.returned_landmarks = record.landmarks;
-    member.unwritten = true;
-    refresh(record.agent, member);
-    candidates.update(record.agent, read_at(now, candidates.hosted().size()));
-  }
-  for (const AgentId id : replica.take_changed()) {
-    const auto at = members.find(id);
-    if (at == members.end() || !at->second.hosted) continue;
-    refresh(id, at->second);
-    candidates.update(id, read_at(now, candidates.hosted().size()));
-  }
+  if (options.gossip && gossip_overdue(now)) gossip(now);
 }
 
 void Node::State::received(const Assign& m, const Now& now) {

@@ -1,4 +1,5 @@
-// What a node is, for node.cc (its steps) and node_bytes.cc (its bytes).
+// What a node is, for node.cc (its steps), node_dance.cc, node_gossip.cc, node_population.cc (what nodes tell each
+// other) and node_bytes.cc (its bytes).
 #pragma once
 #include <deque>
 #include <map>
@@ -91,7 +92,12 @@ struct Extra {
   float score = 0;
 };
 inline constexpr size_t kExtrasMax = 4 * kMapLog;
+inline constexpr size_t kPeersMax = 1024;
 inline constexpr size_t kNameMax = 4096;  // bytes; longer ones are cut
+
+// After a rebuild all records are under new landmarks: they are exchanged, and what they say of the
+// population is taken in, at 4, 8 … 64 tasks.
+inline bool soon(uint64_t tasks) { return tasks >= 4 && tasks <= 64 && (tasks & (tasks - 1)) == 0; }
 
 struct Node::State {
   // With one map for all, all must begin it alike.
@@ -153,6 +159,8 @@ struct Node::State {
   void received(const Delta& m, const Now& now);
   void hear_of(NodeId node);
   void gossip(const Now& now);
+  bool gossip_due() const;                  // after a task was heard
+  bool gossip_overdue(const Now& now) const;  // nothing was heard for long
   void write_records();
   void refresh(AgentId id, Member& member);
   void use_landmarks(const std::shared_ptr<const Landmarks>& landmarks);
