@@ -18,6 +18,7 @@ constexpr double kSecondsBetweenSaves = 20;
 constexpr int64_t kTimedSteps = 4;  // updates that tell how long one takes
 constexpr double kForwardShare = 0.45;    // of a token's time in an update
 constexpr double kEvaluationShare = 0.2;  // of the time, for all evaluations together
+constexpr double kLeastValidShare = 0.05;
 constexpr int64_t kTimedAnswers = 8;      // that tell how long one takes
 
 // Consecutive examples whose tokens together are at most `most`, or one longer one.
@@ -65,7 +66,8 @@ std::vector<size_t> Trainer::order(int64_t epoch) const {
 
 std::optional<double> Trainer::evaluate() {
   std::vector<const Example*> all;
-  for (const Example& e : valid_) all.push_back(&e);
+  const size_t count = state_.judged > 0 ? std::min(static_cast<size_t>(state_.judged), valid_.size()) : valid_.size();
+  for (size_t i = 0; i < count; ++i) all.push_back(&valid_[i * valid_.size() / count]);
   double loss = 0;
   int64_t targets = 0;
   bool abandoned = false;
@@ -84,6 +86,10 @@ TimePlan plan_time(double left, double update_seconds, double evaluation_seconds
   TimePlan plan;
   const bool answers = answer_seconds > 0 && most_answers > 0;
   const double share = kEvaluationShare * std::max(left, 0.0) * (answers ? 0.5 : 1.0);
+  if (2 * evaluation_seconds > share) {
+    plan.valid_share = std::max(kLeastValidShare, share / (2 * evaluation_seconds));
+    evaluation_seconds *= plan.valid_share;
+  }
   plan.evaluations = evaluation_seconds > 0 ? std::clamp<int64_t>(static_cast<int64_t>(share / evaluation_seconds), 1, 10) : 10;
   if (answers) plan.answers = std::min(most_answers, static_cast<int64_t>(share / static_cast<double>(plan.evaluations) / answer_seconds));
   const double training = left - static_cast<double>(plan.evaluations) * (evaluation_seconds + static_cast<double>(plan.answers) * answer_seconds);
@@ -209,6 +215,7 @@ Result<TrainEnd> Trainer::run(const TrainEvents& events) {
       }
       const TimePlan plan = plan_time(options_.minutes * 60 - (clock_.seconds() - began), each, evaluation, state_.total - state_.step, answer, options_.answers);
       state_.answers = plan.answers;
+      state_.judged = static_cast<int64_t>(std::ceil(plan.valid_share * static_cast<double>(valid_.size())));
       state_.total = state_.step + plan.updates;
       state_.evaluations = plan.evaluations;
     }
@@ -244,7 +251,7 @@ void Trainer::take_best() {
 
 Status Trainer::save() {
   const Json state = {{"format", 1}, {"step", state_.step}, {"total", state_.total}, {"tokens", state_.tokens}, {"seconds", state_.seconds},
-                      {"best_loss", state_.best_loss}, {"best_step", state_.best_step}, {"worse", state_.worse}, {"evaluations", state_.evaluations}, {"answers", state_.answers}, {"due", state_.due}, {"recent", state_.recent},
+                      {"best_loss", state_.best_loss}, {"best_step", state_.best_step}, {"worse", state_.worse}, {"evaluations", state_.evaluations}, {"answers", state_.answers}, {"judged", state_.judged}, {"due", state_.due}, {"recent", state_.recent},
                       {"last_valid", state_.last_valid}, {"optimizer_steps", adam_.steps()}, {"fingerprint", fingerprint_}};
   const std::vector<uint64_t> shape = {lora_.values().size()};
   const auto bytes = [](std::span<const float> x) { return std::as_bytes(x); };
@@ -292,6 +299,7 @@ Status Trainer::resume() {
     state_.worse = state.at("worse").get<int64_t>();
     state_.evaluations = state.at("evaluations").get<int64_t>();
     state_.answers = state.value("answers", int64_t{0});
+    state_.judged = state.value("judged", int64_t{0});
     state_.due = state.value("due", false);
     state_.recent = state.at("recent").get<std::vector<double>>();
     state_.last_valid = state.at("last_valid").get<double>();

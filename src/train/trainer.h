@@ -49,6 +49,7 @@ struct TrainState {
   int64_t worse = 0;            // evaluations since
   int64_t evaluations = 0;      // planned, with TrainOptions::minutes; 0: no plan yet
   int64_t answers = 0;          // of each of them, likewise
+  int64_t judged = 0;           // validation examples of each of them, evenly chosen, likewise; 0: all
   bool due = false;             // the evaluation after `step` was cut off and is still to be made
   std::vector<double> recent;   // losses of the last ten updates
   double last_valid = 0;
@@ -62,10 +63,12 @@ struct TrainEvents {
   std::function<bool()> stop;               // asked after each update: true ends the run with a checkpoint
 };
 
-// What fits into `left` seconds: evaluations (1 to 10) take at most a fifth of them where that allows one. Answering
-// examples by generation, `answer_seconds` each and at most `most_answers` an evaluation, takes at most half of that fifth.
+// What fits into `left` seconds: evaluations (1 to 10) take at most a fifth of them. Where two of them would take more, they look
+// at a share of the validation examples, a twentieth at least. Answering examples by generation, `answer_seconds` each and at
+// most `most_answers` an evaluation, takes at most half of that fifth.
 struct TimePlan {
   int64_t updates = 1, evaluations = 1, answers = 0;
+  double valid_share = 1;
 };
 TimePlan plan_time(double left, double update_seconds, double evaluation_seconds, int64_t most_updates, double answer_seconds = 0,
                    int64_t most_answers = 0);

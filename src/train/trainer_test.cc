@@ -14,9 +14,16 @@ TEST(PlanTime, EvaluationsTakeAFifthOfTheTimeAtMostAndTrainingTheRest) {
   EXPECT_EQ(plan(600, 1, 1).updates, 560);
   EXPECT_EQ(plan(600, 1, 0).updates, 570);  // nothing to evaluate
   EXPECT_EQ(plan(600, 1, 1, 50).updates, 50);
-  EXPECT_EQ(plan(30, 12, 60).evaluations, 1);  // it comes at the end, whatever it takes
+  EXPECT_EQ(plan(600, 12, 60).valid_share, 1);
+  // Where two whole evaluations are too long, they look at fewer examples.
+  EXPECT_EQ(plan(120, 4, 40).valid_share, 0.3);
+  EXPECT_EQ(plan(120, 4, 40).evaluations, 2);
+  EXPECT_EQ(plan(120, 4, 40).updates, 22);
+  EXPECT_EQ(plan(30, 12, 60).valid_share, 0.05);
+  EXPECT_EQ(plan(30, 12, 60).evaluations, 2);
   EXPECT_EQ(plan(30, 12, 60).updates, 1);
   EXPECT_EQ(plan(-5, 12, 60).updates, 1);
+  EXPECT_EQ(plan(-5, 12, 60).evaluations, 1);  // it comes at the end, whatever it takes
 }
 
 TEST(PlanTime, AnswersTakeHalfOfTheEvaluationsShareAtMost) {
