@@ -698,6 +698,7 @@ Result<std::unique_ptr<Colony>> Colony::create(
     if (const auto loaded = state.nodes[id]->load(bytes); !loaded) {
       log_warn("what node {} learned earlier is not used: {}", id, loaded.error().message);
     }
+    state.now.task_time = std::max(state.now.task_time, state.nodes[id]->latest_deposit());
   }
   state.introduce();
   state.problems_told = agents.problems();

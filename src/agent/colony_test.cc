@@ -546,6 +546,10 @@ TEST_F(ColonyTest, TrailsLastFromRunToRun) {
   add_tasks(*second, 10);
   finish(*second);
   EXPECT_EQ(deposits(*second, 1), 50);
+  // The second run's tasks come after the first one's: what was recent fades.
+  swarm::Node kept({.id = 0});
+  ASSERT_TRUE(kept.load(log.saved.at(0)));
+  EXPECT_EQ(kept.latest_deposit(), 50U);
   // What is not a trail is reported, and the run goes on from nothing.
   MemoryLog broken_log;
   auto third = make(broken_log, {{0, "rubbish"}, {77, "of a larger colony"}});

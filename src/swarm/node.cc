@@ -524,6 +524,12 @@ void Node::State::received(const Outcome& m, const Now& now) {
   effects.emplace_back(Deposited{m.task, m.agent, predicted, m.score});
 }
 
+uint64_t Node::latest_deposit() const {
+  uint64_t latest = 0;
+  for (const auto& [id, member] : state_->members) latest = std::max(latest, member.trail.latest_deposit());
+  return latest;
+}
+
 std::vector<Node::TrailView> Node::trails() const {
   std::vector<Features> centres;
   for (size_t slot = 0; slot < kLandmarks; ++slot) {

@@ -162,6 +162,9 @@ class Node {
     std::vector<double> at_landmark;  // posterior mean at each landmark centre
   };
   std::vector<TrailView> trails() const;   // ascending agent id
+  // The task time of the latest deposit in any trail; 0 without one. Where a run goes on from saved trails its
+  // task time must begin here: what is recent fades by the difference.
+  uint64_t latest_deposit() const;
   size_t landmarks() const;
   // What gossip brought together, as bytes: equal for equal replicas.
   std::string replica();

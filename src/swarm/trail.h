@@ -84,6 +84,7 @@ class Trail {
   // The landmarks are other ones, and no log is left: S, b by `overlap` [new slot][old slot].
   void remap(const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap, const LandmarkMap& map);
 
+  uint64_t latest_deposit() const { return recent_at_; }  // its task time; 0: none
   double n() const { return n_ + (also_ ? also_->n : 0); }
   double mean(const Features& features) const;  // φ·w
   const Weights& weights() const { return w_; }
