@@ -28,13 +28,11 @@ TEST(TrailProperties, EvidenceAndPosteriorStayWhatTheyAre) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const LandmarkMap map = made_map(seed);
     Trail trail;
-    double sum = 0;
     for (uint64_t t = 0; t < 1000; ++t) {
       RngStream rng(seed, t, 1, 7);
       const Features features = map.features(random_place(rng));
       const double before = trail.mean(features), score = rng.uniform();
       trail.deposit(features, {}, -1, score, t, population);
-      sum += score;
       // 6: up when the score was above, down when below.
       EXPECT_GE((trail.mean(features) - before) * (score - before), 0);
     }
