@@ -121,7 +121,7 @@ INLINE void tile_row13(const PanelArgs& a, const Chunk& chunk, int64_t row, int 
   const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kGroupBytes;
   const uint8_t* ready = chunk.ready;
   const Share next = share_of<kGroupBytes, kReady ? kRowsReady : kRowsInt8>(a, row);
-  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kGroupBytes, ready += kReadyRow13) {
+  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kGroupBytes, ready += kReady ? kReadyRow13 : 0) {
     I dot[R][NV];
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
@@ -214,7 +214,7 @@ INLINE void tile_int8_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, in
   const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kInt8GroupBytes;
   const uint8_t* ready = chunk.ready;
   const Share next = share_of<kInt8GroupBytes, kReady ? kRowsReadyX8 : kRowsInt8>(a, row);
-  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt8GroupBytes, ready += kReadyInt8X8) {
+  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt8GroupBytes, ready += kReady ? kReadyInt8X8 : 0) {
     QSum dot[R][NV];
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = q_zero();
@@ -272,7 +272,7 @@ INLINE void tile_int4_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, in
   const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kInt4GroupBytes;
   const uint8_t* ready = chunk.ready;
   const Share next = share_of<kInt4GroupBytes, kReady ? kRowsReady : kRowsInt4>(a, row);
-  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt4GroupBytes, ready += kReadyInt4X8) {
+  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt4GroupBytes, ready += kReady ? kReadyInt4X8 : 0) {
     NSum dot[R][NV];
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = n_zero();
