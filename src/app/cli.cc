@@ -325,7 +325,7 @@ int run_cli(int argc, char** argv) {
     v.add_flag("--arrival", replay.arrival, "the best agent can be chosen only from half time on");
     v.add_option("--nodes", replay.nodes, "swarm nodes in the process (default: 1)")->transform(whole(1, 64));
     v.add_option("--tasks", replay.tasks, "only the first so many of each order")->transform(whole(1, 1'000'000'000));
-    v.add_option("--ablate", replay.ablate, "switch off in the colony, separated by commas: trails, places, recent, detection, exploration, rising (optimism with age); of several nodes gossip, audit");
+    v.add_option("--ablate", replay.ablate, "switch off in the colony, separated by commas: trails, places, recent, detection, exploration, early-optimism (it then rises with age); of several nodes gossip, audit");
     v.add_flag("--ablations", replay.ablations, "the colony once more without each of these");
     v.add_option("--threads", replay.model.threads, "for places: threads (default: all of the machine)")->transform(whole(1, 1024));
     v.add_option("--model", replay.model.model, "for places: folder, .gguf file or hub id (default: the starter model)");

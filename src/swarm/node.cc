@@ -193,7 +193,7 @@ Features Node::State::features_of(const std::array<double, kLandmarks>& similari
 ReadAt Node::State::read_at(const Now& now, size_t hosted) const {
   ReadAt at{now.task_time, options.explore ? 2.0 : 0.0, parts()};
   // Among nodes the unknown must outbid what others claim: a liar cost a young colony of little optimism a third more.
-  if (options.explore && options.rising && peers.empty()) {
+  if (options.explore && !options.early_optimism && peers.empty()) {
     // With trails of earlier runs it is as old as these.
     at.optimism = optimism(static_cast<double>(std::max(heard, now.task_time)), static_cast<double>(hosted));
   }

@@ -117,7 +117,7 @@ struct NodeOptions {
   uint64_t seed = 0;
   // What can be switched off, to measure what each is worth.
   bool explore = true;    // false: the index is mean + recent
-  bool rising = true;     // a node alone is less optimistic while it is young; false: always two deviations
+  bool early_optimism = true;  // two deviations from the start; false: a node alone is less optimistic while it is young
   bool trails = true;     // false: every bid has the index 0, so agents are drawn
   bool places = true;     // false: every task is at the same place
   bool recent = true;     // false: no recent record

@@ -319,7 +319,7 @@ TEST(Node, ExplainsWithAllBidsAndDrawsTiesEvenly) {
       EXPECT_EQ(explain.bids[i].agent, i + 1);
       EXPECT_EQ(explain.bids[i].index, explain.bids[0].index);
       EXPECT_NEAR(explain.bids[i].mean, 0.5, 1e-12);
-      EXPECT_NEAR(explain.bids[i].index, 0.5 + optimism(1, 3) * std::sqrt(0.04 + 0.0015), 1e-12);
+      EXPECT_NEAR(explain.bids[i].index, 0.5 + 2 * std::sqrt(0.04 + 0.0015), 1e-12);
     }
     ++won[agent];
   }

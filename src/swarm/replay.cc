@@ -157,7 +157,7 @@ double RecordedCourse::score(size_t t, size_t arm) const {
 }
 
 std::vector<std::string> switches(NodeId nodes) {
-  std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration", "rising"};
+  std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration", "early-optimism"};
   if (nodes > 1) names.insert(names.end(), {"gossip", "audit"});
   return names;
 }
@@ -171,7 +171,7 @@ Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOp
     else if (off == "recent") node.recent = false;
     else if (off == "detection") node.detection = false;
     else if (off == "exploration") node.explore = false;
-    else if (off == "rising") node.rising = false;
+    else if (off == "early-optimism") node.early_optimism = false;
     else if (off == "gossip") node.gossip = false;
     else if (off == "audit") node.audit = false;
     else {

@@ -66,7 +66,7 @@ struct ColonyOptions {
   NodeId nodes = 1;
   std::vector<std::string> off;  // names of switches()
 };
-// What can be switched off: "trails", "places", "recent", "detection", "exploration", "rising"; of several nodes "gossip", "audit".
+// What can be switched off: "trails", "places", "recent", "detection", "exploration", "early-optimism"; of several nodes "gossip", "audit".
 std::vector<std::string> switches(NodeId nodes);
 
 // Fails kInvalid when a switch is unknown. `labels` etc. are the course's own matter.

@@ -191,8 +191,8 @@ TEST(StreamProperties, AYoungColonyLosesLessThanOneAsOptimisticAsAnOldOne) {
   constexpr int kSeeds = 40;
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     const OnePlace course(chances, 768, seed);
-    rising += played_by_colony(course, seed).regret / kSeeds;
-    always += played_by_colony(course, seed, {1, {"rising"}}).regret / kSeeds;
+    rising += played_by_colony(course, seed, {1, {"early-optimism"}}).regret / kSeeds;
+    always += played_by_colony(course, seed).regret / kSeeds;
   }
   std::cout << "  regret of 768 tasks: " << rising << ", with two deviations from the start " << always << "\n";
   EXPECT_LT(rising, always - 5);
