@@ -89,6 +89,18 @@ void expand(const float* u, int64_t rank, const float* b, int64_t n, int64_t fro
   kernels().lora_expand(e);
 }
 
+// Of y = act(gate) up, by the kernel of one row; gate_up becomes its own gradient.
+void gate_backward(decltype(Kernels::silu_mul_backward_row) row, std::span<float> gate_up, int64_t rows, int64_t f, std::span<const float> dy,
+                   ThreadPool& pool) {
+  CHECK(static_cast<int64_t>(gate_up.size()) == rows * 2 * f && static_cast<int64_t>(dy.size()) == rows * f, "a gate's backward sizes");
+  over_rows(rows, pool, [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; ++r) {
+      float* gate = gate_up.data() + r * 2 * f;
+      row(gate, gate + f, dy.data() + r * f, f, gate, gate + f);
+    }
+  });
+}
+
 }  // namespace
 
 void rms_norm_backward(std::span<const float> x, std::span<const float> w, float eps, std::span<const float> dy,
@@ -122,23 +134,11 @@ void head_rms_norm_backward(std::span<const float> x, int64_t x_stride, int64_t 
 }
 
 void silu_mul_backward(std::span<float> gate_up, int64_t rows, int64_t f, std::span<const float> dy, ThreadPool& pool) {
-  CHECK(static_cast<int64_t>(gate_up.size()) == rows * 2 * f && static_cast<int64_t>(dy.size()) == rows * f, "silu_mul_backward's sizes");
-  over_rows(rows, pool, [&](int64_t from, int64_t to) {
-    for (int64_t r = from; r < to; ++r) {
-      float* gate = gate_up.data() + r * 2 * f;
-      kernels().silu_mul_backward_row(gate, gate + f, dy.data() + r * f, f, gate, gate + f);
-    }
-  });
+  gate_backward(kernels().silu_mul_backward_row, gate_up, rows, f, dy, pool);
 }
 
 void gelu_mul_backward(std::span<float> gate_up, int64_t rows, int64_t f, std::span<const float> dy, ThreadPool& pool) {
-  CHECK(static_cast<int64_t>(gate_up.size()) == rows * 2 * f && static_cast<int64_t>(dy.size()) == rows * f, "gelu_mul_backward's sizes");
-  over_rows(rows, pool, [&](int64_t from, int64_t to) {
-    for (int64_t r = from; r < to; ++r) {
-      float* gate = gate_up.data() + r * 2 * f;
-      kernels().gelu_mul_backward_row(gate, gate + f, dy.data() + r * f, f, gate, gate + f);
-    }
-  });
+  gate_backward(kernels().gelu_mul_backward_row, gate_up, rows, f, dy, pool);
 }
 
 void cross_entropy(std::span<float> logits, int64_t rows, std::span<const int32_t> targets, float weight,

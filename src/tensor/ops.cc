@@ -21,6 +21,17 @@ void over_rows(int64_t rows, int64_t numbers, ThreadPool& pool, const Body& body
            [&](int i) { body(rows * i / parts, rows * (i + 1) / parts); });
 }
 
+// y = act(gate) * up, by the kernel of one row.
+void gate_mul(decltype(Kernels::silu_mul_row) row, std::span<const float> gate_up, int64_t rows, int64_t f, std::span<float> y, ThreadPool& pool) {
+  CHECK(static_cast<int64_t>(gate_up.size()) == rows * 2 * f && static_cast<int64_t>(y.size()) == rows * f, "a gate's sizes");
+  over_rows(rows, rows * f, pool, [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; ++r) {
+      const float* gate = gate_up.data() + r * 2 * f;
+      row(gate, gate + f, f, y.data() + r * f);
+    }
+  });
+}
+
 }  // namespace
 
 void rms_norm(std::span<const float> x, std::span<const float> w, float eps, std::span<float> y,
@@ -74,24 +85,11 @@ void rope(std::span<float> x, int64_t row_stride, int heads, int head_dim,
 
 void silu_mul(std::span<const float> gate_up, int64_t rows, int64_t f, std::span<float> y,
               ThreadPool& pool) {
-  CHECK(static_cast<int64_t>(gate_up.size()) == rows * 2 * f && static_cast<int64_t>(y.size()) == rows * f,
-        "silu_mul's sizes");
-  over_rows(rows, rows * f, pool, [&](int64_t from, int64_t to) {
-    for (int64_t r = from; r < to; ++r) {
-      const float* gate = gate_up.data() + r * 2 * f;
-      kernels().silu_mul_row(gate, gate + f, f, y.data() + r * f);
-    }
-  });
+  gate_mul(kernels().silu_mul_row, gate_up, rows, f, y, pool);
 }
 
 void gelu_mul(std::span<const float> gate_up, int64_t rows, int64_t f, std::span<float> y, ThreadPool& pool) {
-  CHECK(static_cast<int64_t>(gate_up.size()) == rows * 2 * f && static_cast<int64_t>(y.size()) == rows * f, "gelu_mul's sizes");
-  over_rows(rows, rows * f, pool, [&](int64_t from, int64_t to) {
-    for (int64_t r = from; r < to; ++r) {
-      const float* gate = gate_up.data() + r * 2 * f;
-      kernels().gelu_mul_row(gate, gate + f, f, y.data() + r * f);
-    }
-  });
+  gate_mul(kernels().gelu_mul_row, gate_up, rows, f, y, pool);
 }
 
 void scale_in_place(std::span<float> x, float factor) {
