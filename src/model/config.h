@@ -56,7 +56,8 @@ struct ModelConfig {
   std::optional<int32_t> bos_token_id, pad_token_id;
 
   int64_t window(int64_t layer) const { return windows.empty() ? 0 : windows[static_cast<size_t>(layer)]; }
-  const RopeConfig& rope_of(int64_t layer) const { return window(layer) > 0 && window_rope ? *window_rope : rope; }
+  bool has_window_rope(int64_t layer) const { return window(layer) > 0 && window_rope.has_value(); }
+  const RopeConfig& rope_of(int64_t layer) const { return has_window_rope(layer) ? *window_rope : rope; }
 
   // Positions that may be asked for. A stretched rope reaches `factor` times what it was trained on:
   // linear and dynamic name the trained length in max_position_embeddings, yarn in

@@ -342,7 +342,7 @@ void Transformer::forward(const StepRows& rows, const KvCache& kv, std::span<flo
       tensor::head_rms_norm(qkv.subspan(static_cast<size_t>(q)), t, qkv_width, kv_heads, layer.norms.k, eps, pool);
     }
     // q and k stand side by side, so one call rotates both.
-    const bool windowed = c.window(i) > 0 && window_half > 0;
+    const bool windowed = c.has_window_rope(i);
     tensor::rope(qkv, qkv_width, heads + kv_heads, head_dim, windowed ? window_cos : cos, windowed ? window_sin : sin, windowed ? window_half : half, pool);
     tensor::kv_store(cache, rows.where, qkv.data() + q, qkv.data() + q + kvd, qkv_width, pool);
     tensor::attention({.q = qkv.data(),

@@ -79,49 +79,39 @@ TEST(Backward, RmsNorm) {
   }
 }
 
-TEST(Backward, SiluMul) {
-  for (const int64_t f : {1L, 15L, 16L, 50L}) {
-    const int64_t rows = 3;
-    Floats gate_up = noise(rows * 2 * f, 5, 3);
-    const Floats dy = noise(rows * f, 6);
-    const auto loss = [&](const Doubles& at) {
-      double sum = 0;
-      for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t i = 0; i < f; ++i) {
-          const double g = at[static_cast<size_t>(r * 2 * f + i)], u = at[static_cast<size_t>(r * 2 * f + f + i)];
-          sum += g / (1 + std::exp(-g)) * u * static_cast<double>(dy[static_cast<size_t>(r * f + i)]);
-        }
+double silu(double g) { return g / (1 + std::exp(-g)); }
+double gelu(double g) { return 0.5 * g * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g))); }
+
+// Of y = act(gate) up.
+void check_gate(decltype(&silu_mul_backward) backward, double (*act)(double), int64_t f, Floats gate_up) {
+  const int64_t rows = 3;
+  const Floats dy = noise(rows * f, 6);
+  const auto loss = [&](const Doubles& at) {
+    double sum = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t i = 0; i < f; ++i) {
+        const double g = at[static_cast<size_t>(r * 2 * f + i)], u = at[static_cast<size_t>(r * 2 * f + f + i)];
+        sum += act(g) * u * static_cast<double>(dy[static_cast<size_t>(r * f + i)]);
       }
-      return sum;
-    };
-    const Doubles want = differences(wide(gate_up), loss);
-    ThreadPool pool(2);
-    silu_mul_backward(gate_up, rows, f, dy, pool);
-    EXPECT_EQ(off(gate_up, want, 2e-6), "") << f;
-  }
+    }
+    return sum;
+  };
+  const Doubles want = differences(wide(gate_up), loss);
+  ThreadPool pool(2);
+  backward(gate_up, rows, f, dy, pool);
+  EXPECT_EQ(off(gate_up, want, 2e-6), "") << f;
+}
+
+TEST(Backward, SiluMul) {
+  for (const int64_t f : {1L, 15L, 16L, 50L}) check_gate(silu_mul_backward, silu, f, noise(3 * 2 * f, 5, 3));
 }
 
 TEST(Backward, GeluMul) {
   for (const int64_t f : {1L, 15L, 16L, 50L}) {
-    const int64_t rows = 3;
-    Floats gate_up = noise(rows * 2 * f, 5, 2);
+    Floats gate_up = noise(3 * 2 * f, 5, 2);
     gate_up[0] = 30;  // far out on both sides
     if (f > 1) gate_up[1] = -30;
-    const Floats dy = noise(rows * f, 6);
-    const auto loss = [&](const Doubles& at) {
-      double sum = 0;
-      for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t i = 0; i < f; ++i) {
-          const double g = at[static_cast<size_t>(r * 2 * f + i)], u = at[static_cast<size_t>(r * 2 * f + f + i)];
-          sum += 0.5 * g * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g))) * u * static_cast<double>(dy[static_cast<size_t>(r * f + i)]);
-        }
-      }
-      return sum;
-    };
-    const Doubles want = differences(wide(gate_up), loss);
-    ThreadPool pool(2);
-    gelu_mul_backward(gate_up, rows, f, dy, pool);
-    EXPECT_EQ(off(gate_up, want, 2e-6), "") << f;
+    check_gate(gelu_mul_backward, gelu, f, gate_up);
   }
 }
 

@@ -247,7 +247,7 @@ class PassRun {
   }
   void rotate(int64_t layer, std::span<float> qkv, bool back) const {
     const auto& c = s_.config();
-    const bool windowed = c.window(layer) > 0 && c.window_rope;
+    const bool windowed = c.has_window_rope(layer);
     const int half = windowed ? s_.window_rope.half() : s_.rope.half();
     const auto& angles = windowed ? s_.window_angles : s_.angles;
     const auto size = static_cast<size_t>(t_ * half);
