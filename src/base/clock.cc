@@ -27,8 +27,8 @@ double process_cpu_seconds() {
 }
 
 namespace {
-uint64_t status_kib(const char* field) {
-  std::ifstream status("/proc/self/status");
+uint64_t status_kib(const char* field, int pid) {
+  std::ifstream status(pid > 0 ? "/proc/" + std::to_string(pid) + "/status" : "/proc/self/status");
   std::string word;
   while (status >> word) {
     if (word == field) {
@@ -41,8 +41,8 @@ uint64_t status_kib(const char* field) {
 }
 }  // namespace
 
-uint64_t peak_resident_bytes() { return status_kib("VmHWM:") * 1024; }
-uint64_t resident_bytes() { return status_kib("VmRSS:") * 1024; }
+uint64_t peak_resident_bytes(int pid) { return status_kib("VmHWM:", pid) * 1024; }
+uint64_t resident_bytes() { return status_kib("VmRSS:", 0) * 1024; }
 
 std::string local_time(const std::string& format, int64_t unix_ms) {
   const auto seconds = static_cast<std::time_t>(unix_ms / 1000);

@@ -41,8 +41,8 @@ class ManualClock final : public Clock {
 
 // CPU time used by this process so far, all threads, in seconds.
 double process_cpu_seconds();
-// Peak and current resident memory of this process in bytes (0 where /proc is absent).
-uint64_t peak_resident_bytes();
+// Peak and current resident memory in bytes, of this process or of `pid` (0 where /proc is absent).
+uint64_t peak_resident_bytes(int pid = 0);
 uint64_t resident_bytes();
 // Local time by C strftime, for the chat templates' strftime_now. "" when the format is too long.
 std::string local_time(const std::string& format, int64_t unix_ms);
