@@ -1,13 +1,18 @@
 #include "app/input_lines.h"
 
 #include <cstdio>
+#include <filesystem>
 
+#include "app/child.h"
 #include "base/file.h"
 
 namespace colony::app {
 
+namespace {
+constexpr uint64_t kMax = 1ULL << 30;  // bytes of a file
+}
+
 Result<std::string> read_file_or_input(const std::string& file) {
-  constexpr uint64_t kMax = 1ULL << 30;
   if (file != "-") return read_file(file, kMax);
   std::string bytes;
   char buffer[1 << 16];
@@ -16,6 +21,22 @@ Result<std::string> read_file_or_input(const std::string& file) {
     if (bytes.size() > kMax) return exhausted("standard input is longer than {} bytes", kMax);
   }
   return bytes;
+}
+
+Result<std::string> read_parquet(const std::string& file, const std::vector<std::string>& columns) {
+  std::error_code failed;
+  if (!std::filesystem::is_regular_file(file, failed)) return not_found("{}: no such file", file);
+  const auto reader = std::filesystem::read_symlink("/proc/self/exe", failed).parent_path() / "colony-parquet";
+  if (!std::filesystem::exists(reader, failed)) {
+    return not_found("{}: reading Parquet takes an optional part that this build does not have: "
+                     "tools/install_arrow.sh, then configure and build again (target colony-parquet)", file);
+  }
+  std::vector<std::string> words{reader.string(), file};
+  words.insert(words.end(), columns.begin(), columns.end());
+  ASSIGN_OR_RETURN(Child child, Child::start(words));
+  auto lines = child.read_all(kMax);
+  if (lines) return lines;
+  return lines.error().code == ErrorCode::kExhausted ? Error(lines.error()).in(file) : invalid("{}: cannot be read as Parquet", file);
 }
 
 Result<std::vector<InputLine>> read_lines(const std::string& file) {

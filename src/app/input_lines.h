@@ -16,6 +16,9 @@ struct InputLine {
 // "-" is standard input. Blank lines are left out. Fails when the file cannot be read or has no line.
 Result<std::vector<InputLine>> read_lines(const std::string& file);
 Result<std::string> read_file_or_input(const std::string& file);
+// The rows of a Parquet file as JSON lines, of these columns those it has; colony-parquet beside the running program
+// reads it. Fails kNotFound where that was not built, kInvalid when the file cannot be read (why: on standard error).
+Result<std::string> read_parquet(const std::string& file, const std::vector<std::string>& columns);
 
 // The error of a line: "FILE:LINE: message".
 Error at_line(const std::string& file, int64_t line, const Error& error);

@@ -21,6 +21,9 @@
 
 namespace colony::train {
 
+// The members that are looked at.
+inline const std::vector<std::string> kExampleFields{"messages", "prompt", "completion", "answer", "text"};
+
 // The model's text side. `render`: the chat template over messages; empty: prompts as they are.
 struct TextSide {
   const text::Tokenizer* tokenizer = nullptr;

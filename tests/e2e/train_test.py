@@ -3,6 +3,7 @@ import array
 import hashlib
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -242,7 +243,7 @@ class Train(harness.Case):
         self.assertIn("end-of-turn", fails(self.write("bad.jsonl", [{"prompt": "a", "answer": "b</s>c"}])))
         self.assertIn("--max-length", fails(self.write("long.jsonl", [{"prompt": "a" * 80, "answer": "b"}])))
         self.assertIn("both files", fails(self.data, "--valid", self.write("v.jsonl", rows(3))))
-        self.assertIn("not supported", fails(self.write("d.parquet", ["PAR1"])))
+        self.assertIn("not supported", fails(self.write("d.tsv", ["prompt\tanswer"])))
         self.assertIn("d.csv:3:", fails(self.write("d.csv", ["prompt,answer", "a,b", "a"])))
         shutil.rmtree(out, ignore_errors=True)
         self.assertIn("target_modules", fails(self.data, "--targets", "nowhere"))
@@ -270,6 +271,49 @@ class Train(harness.Case):
         _, err = self.colony(*common, "--out", self.folder / "b", "--too-long", "cut")
         self.assertIn("1 examples left out", err)
         self.assertIn("1 examples cut to 64", err)
+
+    def test_parquet_gives_what_json_lines_give(self):
+        arrow = harness.ROOT / "build/arrow"
+        bad = self.folder / "bad.parquet"
+        bad.write_bytes(b"PAR1" + bytes(200) + b"PAR1")
+        _, err = self.colony("train", bad, "--model", self.model, "--out", self.folder / "bad", status=1)
+        self.assertFalse((self.folder / "bad").exists())
+        if not (pathlib.Path(harness.COLONY).parent / "colony-parquet").exists():
+            self.assertIn("tools/install_arrow.sh", err)
+            self.skipTest("colony-parquet is not built here")
+        self.assertIn("bad.parquet: cannot be read as Parquet", err)
+        write = """
+import json, sys
+import pyarrow as pa, pyarrow.parquet as pq
+rows = [json.loads(line) for line in open(sys.argv[1])]
+columns = {name: [row.get(name) for row in rows] for name in rows[0]}
+if sys.argv[3] == "dictionary":
+    columns = {name: pa.array(values).dictionary_encode() for name, values in columns.items()}
+columns["embedding"] = [b"\\xff\\x00"] * len(rows)
+pq.write_table(pa.table(columns), sys.argv[2], compression=sys.argv[4], row_group_size=13)
+"""
+        def adapter(data, name):
+            self.lines("train", data, "--model", self.model, "--out", self.folder / name, "--json", "--steps", 3, "--lr", 0.02)
+            return (self.folder / name / "adapter_model.safetensors").read_bytes()
+        def parquet(lines, name, kind, compression):
+            out = self.folder / name
+            subprocess.run(["python3", "-c", write, str(lines), str(out), kind, compression], check=True, env={**os.environ, "PYTHONPATH": str(arrow)})
+            return out
+        flat = adapter(self.data, "flat")
+        for i, (kind, compression) in enumerate([("plain", "snappy"), ("dictionary", "zstd"), ("plain", "none")]):
+            self.assertEqual(flat, adapter(parquet(self.data, f"{i}.parquet", kind, compression), f"p{i}"), (kind, compression))
+        chats = self.write("chats.jsonl", [{"messages": [{"role": "user", "content": r["prompt"]}, {"role": "assistant", "content": r["answer"]}]} for r in rows(40)])
+        nested = parquet(chats, "chats.parquet", "plain", "zstd")
+        self.assertEqual(adapter(chats, "chats"), adapter(nested, "nested"))
+        # Every byte may be damaged: an error or examples, and never a crash.
+        whole = nested.read_bytes()
+        for at in range(0, len(whole), max(1, len(whole) // 40)):
+            bad.write_bytes(whole[:at] + bytes([whole[at] ^ 0xff]) + whole[at + 1:])
+            done = subprocess.run([pathlib.Path(harness.COLONY).parent / "colony-parquet", bad, "messages"], capture_output=True)
+            self.assertIn(done.returncode, (0, 1), (at, done.stderr))
+        other = parquet(self.write("other.jsonl", [{"question": "a"}]), "other.parquet", "plain", "none")
+        _, err = self.colony("train", other, "--model", self.model, "--out", self.folder / "x", status=1)
+        self.assertIn("none of the columns that are read; it has: question, embedding", err)
 
     def test_peft_loads_it_and_gives_our_logits(self):
         try:

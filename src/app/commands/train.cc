@@ -123,12 +123,10 @@ Result<Pupil> find_pupil(const TrainCommand& command) {
 }
 
 Result<train::ExampleFile> read_data(const std::string& file, train::ExampleOptions options, const train::TextSide& text) {
-  for (const char* other : {".tsv", ".parquet"}) {
-    if (file.ends_with(other)) return invalid("{}: training reads JSON lines, CSV and, with --raw, plain text; {} files are not supported", file, other);
-  }
+  if (file.ends_with(".tsv")) return invalid("{}: training reads JSON lines, CSV, Parquet and, with --raw, plain text; .tsv files are not supported", file);
   options.format = file.ends_with(".csv") ? train::DataFormat::kCsv : file.ends_with(".txt") ? train::DataFormat::kText : train::DataFormat::kJsonLines;
   if (options.format == train::DataFormat::kText && text.render) return invalid("{}: plain text, an example a line, is learnt as it is: add --raw", file);
-  ASSIGN_OR_RETURN(const std::string bytes, read_file_or_input(file));
+  ASSIGN_OR_RETURN(const std::string bytes, file.ends_with(".parquet") ? read_parquet(file, train::kExampleFields) : read_file_or_input(file));
   auto read = train::read_examples(bytes, options, text);
   if (!read) return std::move(read).error().in(file);
   constexpr size_t kShown = 20;
