@@ -219,7 +219,7 @@ int run_cli(int argc, char** argv) {
     v.add_flag("--dora", train.dora, "DoRA: learn the length of each output's weights too")->excludes(from);
     v.add_flag("--rslora", train.rslora, "scale by alpha / sqrt(rank)")->excludes(from);
     v.add_option("--dropout", train.loop.dropout, "share of the adapter's inputs dropped (default: 0)")->check(number(0, 0.95));
-    v.add_option("--lr", train.loop.learning_rate, "learning rate (default: 0.001)")->check(number(0, 10, false));
+    v.add_option("--lr", train.loop.learning_rate, "learning rate (default: 0.002)")->check(number(0, 10, false));
     v.add_option("--schedule", train.schedule, "cosine, linear or constant")->check(CLI::IsMember({"cosine", "linear", "constant"}));
     v.add_option("--warmup", train.loop.warmup, "updates of warm-up, or a share of them below 1 (default: 0.05)")->check(number(0, 1e9));
     v.add_option("--weight-decay", train.loop.adam.weight_decay, "AdamW's decay (default: 0)")->check(number(0, 1));
@@ -227,7 +227,7 @@ int run_cli(int argc, char** argv) {
     auto* epochs = v.add_option("--epochs", train.loop.epochs, "times over the data (default: 3)")->check(number(0, 1e6, false));
     v.add_option("--steps", train.loop.steps, "updates")->transform(whole(1, 1'000'000'000))->excludes(epochs);
     v.add_option("--minutes", train.loop.minutes, "no more than fits into this time")->check(number(0, 1e6, false));
-    v.add_option("--batch", train.loop.batch, "examples of a micro-batch (default: 16)")->transform(whole(1, 100'000));
+    v.add_option("--batch", train.loop.batch, "examples of a micro-batch (default: 8)")->transform(whole(1, 100'000));
     v.add_option("--grad-accum", train.loop.accumulate, "micro-batches of an update (default: 1)")->transform(whole(1, 100'000));
     v.add_option("--max-length", train.max_length, "longest example in tokens (default: 1024)")->transform(whole(2, 1'000'000));
     v.add_option("--too-long", train.too_long, "what becomes of a longer one: refuse (its line is bad), drop, cut")->check(CLI::IsMember({"refuse", "drop", "cut"}));

@@ -21,7 +21,7 @@
 namespace colony::train {
 
 struct TrainOptions {
-  double learning_rate = 1e-3;
+  double learning_rate = 2e-3;
   Schedule schedule = Schedule::kCosine;
   double warmup = 0.05;        // updates when 1 or more, else a share of them, rounded up
   double clip = 1.0;           // longest gradient; 0: never clipped
@@ -29,7 +29,7 @@ struct TrainOptions {
   double epochs = 3;
   int64_t steps = 0;           // > 0: this many updates whatever the epochs
   double minutes = 0;          // > 0: no more than fit into this
-  int64_t batch = 16;          // examples of a micro-batch
+  int64_t batch = 8;           // examples of a micro-batch
   int64_t accumulate = 1;      // micro-batches of an update
   double dropout = 0;
   uint64_t seed = 42;
