@@ -87,6 +87,8 @@ TEST(Intervals, StudentsIntervalIsThatOfTheTables) {
 }
 
 TEST(Intervals, AgreeWithKnownValues) {
+  EXPECT_EQ(wilson95(0, 500).low, 0);
+  EXPECT_EQ(wilson95(500, 500).high, 1);
   const auto w = wilson95(8, 10);  // 0.4902, 0.9433: R's prop.test(8, 10, correct = FALSE)
   EXPECT_NEAR(w.low, 0.4902, 1e-4);
   EXPECT_NEAR(w.high, 0.9433, 1e-4);

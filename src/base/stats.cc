@@ -16,7 +16,8 @@ Interval wilson95(double successes, uint64_t n) {
   const double denominator = 1 + z * z / count;
   const double centre = (p + z * z / (2 * count)) / denominator;
   const double half = z * std::sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / denominator;
-  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+  // With none or all they are 0 and 1, which rounding misses by a hair.
+  return {successes == 0 ? 0.0 : std::max(0.0, centre - half), successes == count ? 1.0 : std::min(1.0, centre + half)};
 }
 
 Interval bootstrap95(std::span<const double> values) {

@@ -10,7 +10,6 @@
 namespace colony::tensor {
 namespace {
 
-int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
 template <typename Body>
 void over_rows(int64_t rows, ThreadPool& pool, const Body& body) {

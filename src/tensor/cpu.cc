@@ -1,20 +1,11 @@
 #include "tensor/cpu.h"
 
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <array>
 #include <cstdlib>
 #include <fstream>
 
 namespace colony::tensor {
 namespace {
-
-// Linux hands out the AMX tile state on request only (arch_prctl(2)).
-bool amx_granted() {
-  constexpr long kReqXcompPerm = 0x1023, kTileData = 18;
-  return ::syscall(SYS_arch_prctl, kReqXcompPerm, kTileData) == 0;
-}
 
 Cpu detect() {
   Cpu c;
@@ -35,14 +26,13 @@ Cpu detect() {
     if (!flags.empty() && !c.model.empty()) break;
   }
   c.avx_vnni = c.avx2 && flags.find(" avx_vnni ") != std::string::npos;
-  const bool amx = flags.find(" amx_tile ") != std::string::npos && amx_granted();
-  c.amx_int8 = amx && c.avx512_vnni && flags.find(" amx_int8 ") != std::string::npos;
-  c.amx_bf16 = amx && c.avx512_bf16 && flags.find(" amx_bf16 ") != std::string::npos;
+#ifdef COLONY_EMULATED  // tests/emulated
+  c.avx512 = c.avx512_vnni = c.avx512_bf16 = true;
+#endif
   return c;
 }
 
-constexpr std::array<const char*, 6> kLevels = {"avx2",       "avxvnni",    "avx512",
-                                                "avx512vnni", "avx512bf16", "amx"};
+constexpr std::array<const char*, 5> kLevels = {"avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"};
 
 struct Found {
   Cpu cpu;
@@ -60,18 +50,16 @@ Found find() {
   if (wanted == nullptr || *wanted == '\0') return found;
   size_t level = 0;
   while (level < kLevels.size() && std::string_view(wanted) != kLevels[level]) ++level;
-  const std::array<bool, 6> has = {c.avx2,        c.avx_vnni,    c.avx512,
-                                   c.avx512_vnni, c.avx512_bf16, c.amx_int8};
+  const std::array<bool, 5> has = {c.avx2, c.avx_vnni, c.avx512, c.avx512_vnni, c.avx512_bf16};
   if (level == kLevels.size()) {
     found.problem = std::string("COLONY_ISA=") + wanted +
-                    " is none of avx2, avxvnni, avx512, avx512vnni, avx512bf16, amx";
+                    " is none of avx2, avxvnni, avx512, avx512vnni, avx512bf16";
     return found;
   }
   if (!has[level]) {
     found.problem = std::string("COLONY_ISA=") + wanted + ", but this machine lacks it";
     return found;
   }
-  if (level < 5) c.amx_int8 = c.amx_bf16 = false;
   if (level < 4) c.avx512_bf16 = false;
   if (level < 3) c.avx512_vnni = false;
   if (level < 2) c.avx512 = false;
@@ -91,7 +79,6 @@ std::string isa_problem() { return found().problem; }
 
 std::string isa_name() {
   const Cpu& c = cpu();
-  if (c.amx_int8) return "amx";
   if (c.avx512_bf16 && c.avx512_vnni) return "avx512vnni+bf16";
   if (c.avx512_vnni) return "avx512vnni";
   if (c.avx512_bf16) return "avx512bf16";

@@ -1,7 +1,7 @@
 // What this machine can do, found at run time. Kernels choose their path by this and nothing else.
 //
 // The environment variable COLONY_ISA lowers it, to test the fallbacks and to measure them:
-// avx2 < avxvnni < avx512 < avx512vnni < avx512bf16 < amx. A level the machine lacks is an error
+// avx2 < avxvnni < avx512 < avx512vnni < avx512bf16 (AMX has no kernels yet). A level the machine lacks is an error
 // that says so (see isa_problem()).
 #pragma once
 #include <string>
@@ -14,8 +14,6 @@ struct Cpu {
   bool avx512 = false;       // f, bw, dq, vl
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
-  bool amx_int8 = false;     // usable: the kernel granted the tile state
-  bool amx_bf16 = false;
   std::string model;         // "AMD EPYC …" as the kernel names it; "" when unknown
 };
 

@@ -10,6 +10,8 @@
 
 namespace colony::tensor {
 
+inline int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+
 inline constexpr int kPanel = 32;   // outputs of one panel of packed weights
 inline constexpr int kGroup = 32;   // k of one int8 group
 inline constexpr int kInt8GroupBytes = kGroup * kPanel + 2 * 2 * kPanel;  // q, then d and m in f16

@@ -127,31 +127,38 @@ INLINE void tile_row13(const PanelArgs& a, const Chunk& chunk, int64_t row, int 
       for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
     }
     for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + groups * kGroupBytes + 64 * line);
+    if constexpr (kReady) {
 #pragma GCC unroll 16
-    for (int k = 0; k < kGroup; k += 4) {
-      W low[NV], high[NV];  // two pairs of k
-      for (int v = 0; v < NV; ++v) {
-        if constexpr (kReady) {
-          low[v] = b_load(ready + 64 * (k + vec + v));
-          high[v] = b_load(ready + 64 * (k + 2 + vec + v));
-        } else if constexpr (kGroupBytes == kInt4GroupBytes) {
-          w_split(w_load_u8(group + k / 2 * kPanel + 32 * (vec + v)), &low[v], &high[v]);
-        } else {
-          low[v] = w_load_u8(group + k * kPanel + 32 * (vec + v));
-          high[v] = w_load_u8(group + (k + 2) * kPanel + 32 * (vec + v));
+      for (int k = 0; k < kGroup; k += 2) {  // one pair of k, so that sums and weights have registers
+        W wv[NV];
+        for (int v = 0; v < NV; ++v) wv[v] = b_load(ready + 64 * (k + vec + v));
+        for (int r = 0; r < R; ++r) {
+          const W xv = w_set_pair(x[r] + g * kGroup + k);
+          for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], wv[v], xv);
         }
       }
-      if constexpr (!kReady) {  // from the second-level cache
-        prefetch(group + 2 * kGroupBytes + k * (kGroupBytes / kGroup));
+    } else {
+#pragma GCC unroll 16
+      for (int k = 0; k < kGroup; k += 4) {
+        W low[NV], high[NV];  // two pairs of k
+        for (int v = 0; v < NV; ++v) {
+          if constexpr (kGroupBytes == kInt4GroupBytes) {
+            w_split(w_load_u8(group + k / 2 * kPanel + 32 * (vec + v)), &low[v], &high[v]);
+          } else {
+            low[v] = w_load_u8(group + k * kPanel + 32 * (vec + v));
+            high[v] = w_load_u8(group + (k + 2) * kPanel + 32 * (vec + v));
+          }
+        }
+        prefetch(group + 2 * kGroupBytes + k * (kGroupBytes / kGroup));  // from the second-level cache
         if constexpr (kGroupBytes == kInt8GroupBytes) prefetch(group + 2 * kGroupBytes + (k + 2) * kPanel);
-      }
-      for (int r = 0; r < R; ++r) {
-        const W xv = w_set_pair(x[r] + g * kGroup + k);
-        for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], low[v], xv);
-      }
-      for (int r = 0; r < R; ++r) {
-        const W xv = w_set_pair(x[r] + g * kGroup + k + 2);
-        for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], high[v], xv);
+        for (int r = 0; r < R; ++r) {
+          const W xv = w_set_pair(x[r] + g * kGroup + k);
+          for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], low[v], xv);
+        }
+        for (int r = 0; r < R; ++r) {
+          const W xv = w_set_pair(x[r] + g * kGroup + k + 2);
+          for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], high[v], xv);
+        }
       }
     }
     const auto* d = reinterpret_cast<const uint16_t*>(group + kGroupBytes - 4 * kPanel) + 16 * vec;

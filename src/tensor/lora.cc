@@ -17,7 +17,6 @@ namespace {
 
 constexpr int64_t kRowsAtOnce = 16;
 
-int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 uint64_t aligned(int64_t bytes) { return static_cast<uint64_t>(round_up(bytes, 64)); }
 int64_t element(LoraType type) { return type == LoraType::kF32 ? 4 : 1; }
 

@@ -19,7 +19,6 @@ namespace {
 
 constexpr int64_t kRowBlock = 96;
 
-int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
 uint64_t panel_bytes(WeightType type, int64_t k) {
   switch (type) {

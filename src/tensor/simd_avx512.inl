@@ -1,6 +1,14 @@
 // Sixteen lanes as one AVX-512 register. The including file may define COLONY_VNNI (vpdpwssd) and
 // COLONY_BF16 (vdpbf16ps).
 #define V static inline __attribute__((always_inline))
+#ifndef COLONY_EMULATED  // emulated_avx512.h has its own of these
+// As asm, since g++ 12 copies the sum before and after the intrinsic of an instruction that adds to
+// its own register (measured: 1.9 times the time of a whole tile).
+#define COLONY_DPWSSD(sum, a, b) asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+#define COLONY_DPBUSD(sum, a, b) asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+#define COLONY_DPBF16(sum, a, b) asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+#define COLONY_KEEP(x) asm volatile("" : "+v"(x))
+#endif
 struct F {
   __m512 v;
 };
@@ -92,11 +100,9 @@ V int32_t load_pair(const void* p) {
   return pair;
 }
 V W w_set_pair(const int16_t* p) { return {_mm512_set1_epi32(load_pair(p))}; }
-// As asm, since g++ 12 copies the sum before and after the intrinsic of an instruction that adds to
-// its own register (measured: 1.9 times the time of a whole tile).
 V I i_dot(I sum, W a, W b) {
 #ifdef COLONY_VNNI
-  asm("vpdpwssd %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+  COLONY_DPWSSD(sum.v, a.v, b.v);
   return sum;
 #else
   return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, b.v))};
@@ -115,7 +121,7 @@ V W q_set(const int8_t* p) { return {_mm512_set1_epi32(load_pair(p))}; }
 V I q_sum(QSum sum) { return sum; }
 V QSum q_dot(QSum sum, Q w, W x) {
 #ifdef COLONY_VNNI
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(w.v), "v"(x.v));
+  COLONY_DPBUSD(sum.v, w.v, x.v);
   return sum;
 #else
   const __m512i even = _mm512_madd_epi16(_mm512_and_si512(w.v, _mm512_set1_epi16(0xff)), _mm512_srai_epi16(_mm512_slli_epi16(x.v, 8), 8));
@@ -151,7 +157,7 @@ struct BX {
 };
 V BX bf_set_pair(const uint16_t* p) { return {_mm512_set1_epi32(load_pair(p))}; }
 V F bf_dot(F sum, B w, BX x) {
-  asm("vdpbf16ps %2, %1, %0" : "+v"(sum.v) : "v"(w.v), "v"(x.v));
+  COLONY_DPBF16(sum.v, w.v, x.v);
   return sum;
 }
 #else
@@ -172,19 +178,19 @@ V F bf_dot(F sum, B w, BX x) {
 }
 #endif
 V F keep_f(F x) {
-  asm volatile("" : "+v"(x.v));
+  COLONY_KEEP(x.v);
   return x;
 }
 V B keep_b(B x) {
-  asm volatile("" : "+v"(x.v));
+  COLONY_KEEP(x.v);
   return x;
 }
 V W keep_w(W x) {
-  asm volatile("" : "+v"(x.v));
+  COLONY_KEEP(x.v);
   return x;
 }
 V I keep_i(I x) {
-  asm volatile("" : "+v"(x.v));
+  COLONY_KEEP(x.v);
   return x;
 }
 V void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
