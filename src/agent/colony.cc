@@ -1,6 +1,7 @@
 #include "agent/colony.h"
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <map>
 #include <set>
@@ -27,6 +28,7 @@ struct Vote {
   std::string answer;
   const char* by = "model";
   uint64_t prompt_tokens = 0, completion_tokens = 0;
+  double ms = 0;  // of its work
 };
 
 struct Job {
@@ -40,6 +42,7 @@ struct Job {
   uint32_t round = 0;
   std::optional<std::chrono::nanoseconds> started;  // first announcement
   // Of the current round.
+  std::chrono::nanoseconds began{0};  // the agent's work
   std::optional<engine::RequestId> request;
   swarm::AgentId agent = 0;
   std::shared_ptr<const AgentSpec> spec;
@@ -198,7 +201,7 @@ struct Colony::State {
     for (const auto& bid : bids) {
       const auto at = hosted.find(bid.agent);
       rows.push_back({at == hosted.end() ? "" : at->second.agent.spec->name, bid.index,
-                      bid.index == best ? 1.0 / static_cast<double>(ties) : 0});
+                      bid.index == best ? 1.0 / static_cast<double>(ties) : 0, std::round(static_cast<double>(bid.tokens))});
     }
     return rows;
   }
@@ -259,6 +262,8 @@ struct Colony::State {
     }
     for (const auto& [name, reason] : refused) log_warn("agent {} is not hosted: {}", name, reason);
   }
+
+  void look_at_clock() { now.ms = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(clock.now()).count()); }
 
   void look_at_files() {
     if (now.step % kRefreshEvery != 0 || !directory.refresh()) return;
@@ -364,6 +369,7 @@ struct Colony::State {
     }
     job->agent = work.agent;
     job->spec = at->second.agent.spec;
+    job->began = clock.now();
     RunContext context;
     context.raw = options.raw;
     context.max_tokens = options.max_tokens;
@@ -460,12 +466,13 @@ struct Colony::State {
 
   // ---- the end of a step ----
 
-  void deposit(const Job& job, swarm::AgentId agent, double score, uint64_t tokens, bool final) {
+  // What an agent's answer was worth, and what it cost; without a score what it cost alone.
+  void deposit(const Job& job, swarm::AgentId agent, std::optional<double> score, uint64_t tokens, double ms, bool final) {
     if (!hosted.contains(agent)) {  // retired meanwhile: its trail is gone
       tell_living(swarm::TaskWithdrawn{job.id});
       return;
     }
-    tell(job.asker, swarm::Checked{job.id, agent, score, tokens, final});
+    tell(job.asker, swarm::Checked{job.id, agent, score.value_or(0), tokens, final, ms, score.has_value()});
     pump();
   }
 
@@ -492,7 +499,7 @@ struct Colony::State {
     row.bids = job.bids;
     Json bids = Json::array();
     for (const auto& bid : row.bids) {
-      bids.push_back(Json{{"agent", bid.agent}, {"bid", bid.bid}, {"p", bid.p}});
+      bids.push_back(Json{{"agent", bid.agent}, {"bid", bid.bid}, {"p", bid.p}, {"tokens", bid.tokens}});
     }
     row.line = Json{{"id", row.id}, {"kind", row.kind}, {"agent", row.agent},
                     {"generation", row.generation}};
@@ -524,7 +531,7 @@ struct Colony::State {
       text.remove_prefix(std::min(text.find_first_not_of(space), text.size()));
       text = text.substr(0, text.find_last_not_of(space) + 1);
       said = std::max<uint64_t>(1, fnv1a(text.data(), text.size()));
-      job.votes.push_back({job.agent, job.spec, *ending.answer, ending.by, ending.prompt_tokens, ending.completion_tokens});
+      job.votes.push_back({job.agent, job.spec, *ending.answer, ending.by, ending.prompt_tokens, ending.completion_tokens, work_ms(job, ending)});
       if (options.metrics != nullptr) options.metrics->get(metric::kQuorumVotes).add(1);
     }
     const swarm::AgentId agent = job.agent;
@@ -570,7 +577,8 @@ struct Colony::State {
   void conclude(Ending& ending, std::vector<FinalRow>& rows) {
     Job& job = jobs.at(ending.index);
     if (options.rules.quorum && !job.ended && recruit(job, ending)) return;
-    const uint64_t tokens = ending.prompt_tokens + ending.completion_tokens;
+    uint64_t tokens = ending.prompt_tokens + ending.completion_tokens;
+    double ms = work_ms(job, ending);
     std::optional<double> success;
     std::string error = ending.error;
     if (ending.answer && job.check) {
@@ -584,14 +592,25 @@ struct Colony::State {
     const bool blame = !ending.answer && ending.agent_failed && job.check != nullptr;
     const bool another = !ending.answer && ending.agent_failed && (job.failure.empty() || !job.votes.empty());
     for (const Vote& vote : job.votes) {
-      if (!success || !job.ended || vote.agent == job.agent) continue;
-      const auto score = job.check->score(job.task, vote.answer);
-      if (score) deposit(job, vote.agent, *score, vote.prompt_tokens + vote.completion_tokens, false);
+      const uint64_t spent = vote.prompt_tokens + vote.completion_tokens;
+      if (job.ended && vote.agent == job.agent) {  // the ending has what all votes cost
+        tokens = spent;
+        ms = vote.ms;
+        continue;
+      }
+      if (another) continue;  // the vote still stands
+      std::optional<double> scored;
+      if (success && job.ended) {
+        if (const auto score = job.check->score(job.task, vote.answer)) scored = *score;
+      }
+      deposit(job, vote.agent, scored, spent, vote.ms, false);
     }
     if (success) {
-      deposit(job, job.agent, *success, tokens, true);
+      deposit(job, job.agent, *success, tokens, ms, true);
     } else if (blame) {
-      deposit(job, job.agent, 0, tokens, !another);
+      deposit(job, job.agent, 0, tokens, ms, !another);
+    } else if (job.agent != 0 && tokens > 0) {  // nothing checks it, or it was stopped
+      deposit(job, job.agent, std::nullopt, tokens, ms, false);
     }
     if (another) {
       if (job.failure.empty()) job.failure = ending.error;
@@ -611,6 +630,8 @@ struct Colony::State {
     if (options.metrics != nullptr) options.metrics->get(metric::kTasksFinal).add(1);
     forget(job);
   }
+
+  static double work_ms(const Job& job, const Ending& ending) { return std::chrono::duration<double, std::milli>(ending.at - job.began).count(); }
 
   void forget(Job& job) {
     if (job.stage == Stage::kWorking) --working;
@@ -646,6 +667,7 @@ struct Colony::State {
   }
 
   Result<std::vector<FinalRow>> step() {
+    look_at_clock();
     look_at_files();
     // Scripts that were recruited at the end of the last step have answered already.
     if (options.deadline && clock.now() >= *options.deadline) {
@@ -687,6 +709,7 @@ Result<std::unique_ptr<Colony>> Colony::create(
   colony->state_ = std::make_unique<State>(options, engine, agents, log, clock, std::move(placer));
   State& state = *colony->state_;
   state.now_unix_ms = clock.unix_ms();
+  state.look_at_clock();
   for (int id = 0; id < options.nodes; ++id) {
     state.nodes.push_back(
         std::make_unique<swarm::Node>(state.node_options(static_cast<swarm::NodeId>(id))));

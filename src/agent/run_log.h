@@ -19,6 +19,7 @@ struct BidRow {
   std::string agent;
   double bid = 0;
   double p = 0;  // 1/ties for the highest bids, else 0
+  double tokens = 0;  // that its answer is expected to cost; 0: nothing is known
 };
 
 // One task's end. `line` is the result line of conventions 2b, whole.

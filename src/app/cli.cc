@@ -115,6 +115,8 @@ int run_cli(int argc, char** argv) {
     v.add_option("--only", run.only, "only these agents")->expected(1, 1000);
     v.add_option("--nodes", run.nodes, "swarm nodes in this process")->transform(whole(1, 64));
     v.add_flag("--no-gossip{false}", run.gossip, "each node keeps what it learns to itself");
+    v.add_option("--half-life", run.half_life_days, "days of running in which what was learned loses half of its weight, as 14 (default: never; "
+                                                    "with it the same seed is not always the same run)")->check(number(0, 1e5, false));
     v.add_flag("--quorum", run.quorum, "several agents answer a task until their votes decide");
     v.add_option("--seed", run.seed, "the same seed gives the same run")->transform(whole(0));
     v.add_flag("--shuffle", run.shuffle, "tasks in an order drawn from the seed");
@@ -309,8 +311,9 @@ int run_cli(int argc, char** argv) {
     CLI::App& v = verb(cli, "replay-outcomes", "recorded outcomes through the swarm as it serves, beside central baselines",
                        "colony replay-outcomes recorded/mmlupro --policy all --pool small --seeds 5");
     v.add_option("DIR", replay.folder, "folder with queries.jsonl, scores.csv and, if there, models.csv and embeddings.f16");
-    v.add_option("--synthetic", replay.synthetic, "instead of DIR the synthetic bench of changing experts: main, none, region or break")
-        ->check(CLI::IsMember({"main", "none", "region", "break"}));
+    v.add_option("--synthetic", replay.synthetic, "instead of DIR the synthetic bench of changing experts: main, none, region or break; or parts of the swarm with and without: "
+                                                  "load (agents with queues: prices, thresholds), newcomer (few of many asked: dances)")
+        ->check(CLI::IsMember({"main", "none", "region", "break", "load", "newcomer"}));
     std::string kinds = "names separated by commas, constants behind them as ucb1:c=0.3, or all:";
     for (const auto& kind : swarm::policy_kinds()) kinds += "\n" + kind.name + ": " + kind.what;
     v.add_option("--policy", replay.policies, kinds);
@@ -327,6 +330,8 @@ int run_cli(int argc, char** argv) {
     v.add_option("--tasks", replay.tasks, "only the first so many of each order")->transform(whole(1, 1'000'000'000));
     v.add_option("--ablate", replay.ablate, "switch off in the colony, separated by commas: trails, places, recent, detection, exploration, early-optimism (it then rises with age); of several nodes gossip, audit");
     v.add_flag("--ablations", replay.ablations, "the colony once more without each of these");
+    v.add_option("--cost-weight", replay.cost_weight, "the colony once more, its bids paying so much success for 256 expected tokens (outlen.csv says what answers cost), as 0.02")
+        ->check(number(0, 100, false));
     v.add_option("--threads", replay.model.threads, "for places: threads (default: all of the machine)")->transform(whole(1, 1024));
     v.add_option("--model", replay.model.model, "for places: folder, .gguf file or hub id (default: the starter model)");
     add_home(v);

@@ -5,6 +5,7 @@
 #include "base/budget.h"
 #include "base/byte_ledger.h"
 #include "base/mailbox.h"
+#include "base/rng.h"
 #include "base/stats.h"
 
 namespace colony {
@@ -25,6 +26,47 @@ TEST(ByteLedger, NeverPassesItsCeiling) {
   EXPECT_EQ(ledger.used(), 0u);
   EXPECT_EQ(ledger.peak(), 100u);
   EXPECT_FALSE(ledger.take("kv", UINT64_MAX));
+}
+
+// Whoever asks, for whatever, in whatever order: what was admitted never passes the ceiling, and what was refused changes nothing.
+TEST(ByteLedger, AdmitsNoMoreThanItsCeilingUnderAdversarialArrival) {
+  constexpr uint64_t kCeiling = 1'000'000;
+  ByteLedger ledger(kCeiling);
+  std::atomic<uint64_t> admitted{0}, refused{0};
+  std::atomic<bool> passed{false};
+  {
+    std::vector<std::jthread> threads;
+    for (uint32_t t = 0; t < 4; ++t) {
+      threads.emplace_back([&, t] {
+        RngStream rng(7, t, 0, 7);
+        std::vector<ByteLease> held;
+        for (int i = 0; i < 3000; ++i) {
+          const uint64_t used = ledger.used(), left = kCeiling > used ? kCeiling - used : 0;
+          const uint64_t asks[] = {0, 1, left, left + 1, kCeiling, kCeiling + 1, UINT64_MAX, UINT64_MAX - used, rng.below(kCeiling / 8)};
+          const uint64_t bytes = asks[rng.below(std::size(asks))];
+          if (held.empty() || rng.uniform() < .5) {
+            auto lease = ledger.take("owner", bytes);
+            (lease ? admitted : refused).fetch_add(1);
+            if (lease) held.push_back(std::move(*lease));
+          } else if (ByteLease& one = held[rng.below(held.size())]; rng.uniform() < .5) {
+            const uint64_t before = one.bytes();
+            const bool fits = static_cast<bool>(one.resize(bytes));
+            if (one.bytes() != (fits ? bytes : before)) passed = true;
+          } else {
+            std::swap(one, held.back());
+            held.pop_back();
+          }
+          if (ledger.used() > kCeiling) passed = true;
+        }
+      });
+    }
+  }
+  EXPECT_FALSE(passed);
+  EXPECT_LE(ledger.peak(), kCeiling);
+  EXPECT_GT(ledger.peak(), kCeiling * 9 / 10);
+  EXPECT_EQ(ledger.used(), 0u);
+  EXPECT_GT(admitted, 1000u);
+  EXPECT_GT(refused, 1000u);
 }
 
 TEST(Bytes, AreReadAndWritten) {

@@ -43,7 +43,7 @@ class Random final : public Policy {
   size_t choose(const Question& q, const std::vector<uint8_t>& there) override {
     return best_arm(there, dice(seed_, q.number, 0), [](size_t) { return 0.0; });
   }
-  void learn(double) override {}
+  void learn(double, uint64_t) override {}
 
  private:
   uint64_t seed_;
@@ -87,7 +87,7 @@ class Ucb1 final : public Policy {
              return n < 1e-3 ? 1e9 : counts_.sum(context_, arm) / n + c_ * std::sqrt(spread / n);
            });
   }
-  void learn(double score) override { counts_.add(context_, arm_, score); }
+  void learn(double score, uint64_t) override { counts_.add(context_, arm_, score); }
 
  private:
   Counts counts_;
@@ -121,7 +121,7 @@ class Thompson final : public Policy {
              return x / (x + y);
            });
   }
-  void learn(double score) override { counts_.add(context_, arm_, score); }
+  void learn(double score, uint64_t) override { counts_.add(context_, arm_, score); }
 
  private:
   Counts counts_;
@@ -156,7 +156,7 @@ class Linear final : public Policy {
              return mean + width_ * std::sqrt(std::max(0.0, variance)) * (draw_ ? rng.normal() : 1);
            });
   }
-  void learn(double score) override {
+  void learn(double score, uint64_t) override {
     Arm& of = arms_[arm_];
     const Vector along = times(of, x_);
     float denominator = 1;
@@ -226,7 +226,7 @@ class Knn final : public Policy {
     }
     return arm_ = best_arm(there, rng, [&](size_t arm) { return sum[arm] / weight[arm]; });
   }
-  void learn(double score) override {
+  void learn(double score, uint64_t) override {
     if (window_ > 0 && seen_.size() == window_) {
       seen_[next_] = {place_, arm_, score};
       next_ = (next_ + 1) % window_;

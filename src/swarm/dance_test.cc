@@ -3,12 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 #include <iostream>
-#include <memory>
 
-#include "base/rng.h"
 #include "swarm/node.h"
+#include "swarm/parts_bench.h"
 
 namespace colony::swarm {
 namespace {
@@ -74,81 +72,15 @@ TEST(Dance, StopSignalsOfSeveralNodesEndIt) {
 
 // ---- nodes: one kind of task, a newcomer of .97 among rivals of .80, eight asked ----
 
-struct Spread {
-  double tasks_to_half = 0;  // after its birth, until half of the last 100 tasks go to the newcomer
-  double success = 0;        // over all tasks after it
-  double bids = 0;           // a task
-  int switches = 0;
-};
-
-Spread spread(uint64_t seed, bool dances) {
-  constexpr NodeId kNodes = 16;
-  constexpr AgentId kAgents = 200, kNew = 1000;
-  constexpr int kBefore = 600, kAfter = 3000;
-  std::vector<std::unique_ptr<Node>> nodes;
-  Now now;
-  Spread out;
-  for (NodeId id = 0; id < kNodes; ++id) {
-    NodeOptions options;
-    options.id = id, options.seed = seed, options.ask_most = 8, options.dances = dances, options.gossip = false;
-    nodes.push_back(std::make_unique<Node>(options));
-  }
-  const auto run = [&](NodeId at, const Event& event) {
-    AgentId worker = 0;
-    std::vector<std::pair<NodeId, Message>> bus;
-    const std::function<void(std::vector<Effect>)> take = [&](std::vector<Effect> effects) {
-      for (auto& effect : effects) {
-        if (const auto* work = std::get_if<Work>(&effect)) worker = work->agent;
-        out.switches += std::holds_alternative<Switched>(effect);
-        const auto* send = std::get_if<Send>(&effect);
-        if (send == nullptr) continue;
-        out.bids += std::holds_alternative<Bid>(send->message);
-        for (NodeId to = 0; to < kNodes; ++to) {
-          if (!send->to || *send->to == to) bus.emplace_back(to, send->message);
-        }
-      }
-    };
-    take(nodes[at]->step(event, now));
-    for (size_t i = 0; i < bus.size(); ++i) take(nodes[bus[i].first]->step(Received{bus[i].second}, now));
-    return worker;
-  };
-  for (NodeId id = 0; id < kNodes; ++id) {
-    for (NodeId other = 0; other < kNodes; ++other) run(id, PeerJoined{other});
-  }
-  for (AgentId a = 1; a <= kAgents; ++a) run(static_cast<NodeId>(a % kNodes), AgentBorn{a, "a"});
-  std::vector<int> last;
-  for (int t = 0; t < kBefore + kAfter; ++t) {
-    if (t == kBefore) run(3, AgentBorn{kNew, "new"});
-    ++now.task_time;
-    const auto id = static_cast<TaskId>(t + 1);
-    RngStream rng(seed, id, 9, 7);
-    Place place{};
-    place[0] = 1;
-    for (size_t i = 1; i < kPlaceDim; ++i) place[i] = static_cast<float>(.05 * rng.normal());
-    const auto asker = static_cast<NodeId>(rng.below(kNodes));
-    run(asker, TaskEntered{id, place, 10, 0});
-    const AgentId agent = run(asker, BidsClosed{id});
-    const double quality = agent == kNew ? .97 : .4 + .4 * static_cast<double>(agent % 11) / 10;
-    run(asker, Checked{id, agent, rng.uniform() < quality ? 1.0 : 0.0, 5, true});
-    if (t < kBefore) continue;
-    out.success += quality / kAfter;
-    last.push_back(agent == kNew);
-    int recent = 0;
-    for (size_t i = last.size() > 100 ? last.size() - 100 : 0; i < last.size(); ++i) recent += last[i];
-    if (out.tasks_to_half == 0 && recent >= 50) out.tasks_to_half = t - kBefore;
-  }
-  if (out.tasks_to_half == 0) out.tasks_to_half = kAfter;
-  out.bids /= kBefore + kAfter;
-  return out;
-}
-
 TEST(SlowDance, ANewcomerIsFoundSooner) {
-  Spread with, without;
+  Found with, without;
   constexpr int kSeeds = 3;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     for (const bool dances : {true, false}) {
-      const Spread one = spread(seed, dances);
-      Spread& sum = dances ? with : without;
+      NodeOptions rules;
+      rules.ask_most = 8, rules.dances = dances, rules.gossip = false;
+      const Found one = play_newcomer(rules, seed);
+      Found& sum = dances ? with : without;
       sum.tasks_to_half += one.tasks_to_half / kSeeds;
       sum.success += one.success / kSeeds;
       sum.bids += one.bids / kSeeds;

@@ -8,60 +8,12 @@
 
 #include "base/rng.h"
 #include "base/sha256.h"
+#include "swarm/host_test.h"
 #include "swarm/node.h"
 #include "swarm/places_test.h"
 
 namespace colony::swarm {
 namespace {
-
-template <typename T>
-std::vector<T> all(const std::vector<Effect>& effects) {
-  std::vector<T> found;
-  for (const auto& effect : effects) {
-    if (const auto* one = std::get_if<T>(&effect)) found.push_back(*one);
-  }
-  return found;
-}
-
-std::vector<Bid> bids_of(const std::vector<Effect>& effects) {
-  std::vector<Bid> found;
-  for (const auto& send : all<Send>(effects)) {
-    if (const auto* bid = std::get_if<Bid>(&send.message)) found.push_back(*bid);
-  }
-  return found;
-}
-
-// A host with agents 1…3; the test is the asker, node 9.
-struct Host {
-  Node node{NodeOptions{0, 5, true}};
-  Now now;
-  Host() {
-    for (AgentId a = 1; a <= 3; ++a) node.step(AgentBorn{a, "a" + std::to_string(a)}, now);
-  }
-  std::vector<Bid> announce(TaskId task, uint32_t round = 0, NodeId asker = 9) {
-    ++now.task_time;
-    return bids_of(node.step(Received{Announce{task, asker, place_of(task, 5), 1, round}}, now));
-  }
-  size_t assign(TaskId task, AgentId agent, uint32_t round = 0, NodeId asker = 9) {
-    return all<Work>(node.step(Received{Assign{task, asker, agent, place_of(task, 5), round}}, now)).size();
-  }
-  size_t outcome(TaskId task, AgentId agent, double score) {
-    return all<Deposited>(node.step(Received{Outcome{task, agent, place_of(task, 5), score, 1}}, now)).size();
-  }
-  double n(AgentId agent) const {
-    for (const auto& trail : node.trails()) {
-      if (trail.agent == agent) return trail.n;
-    }
-    return -1;
-  }
-  double load(AgentId agent) {
-    for (const Bid& bid : announce(1'000'000 + ++asked)) {
-      if (bid.agent == agent) return bid.load;
-    }
-    return -1;
-  }
-  uint64_t asked = 0;
-};
 
 // An agent failed, another answered: two deposits of one task. And one whose announcement was lost.
 TEST(Faults, ARebuildKeepsEveryDeposit) {

@@ -16,7 +16,7 @@ constexpr size_t kLandmarkBytes = 1 + 4 + (kLandmarks + 1) * sizeof(Place) + kLa
 constexpr size_t kRoomForRecords = kMessageBytesMax - kLandmarkBytes - 64;
 
 // What a record says beyond its key and stamp, in an order: two of one stamp are told apart by it.
-auto contents(const TrailRecord& r) { return std::tie(r.landmarks, r.n, r.b, r.s); }
+auto contents(const TrailRecord& r) { return std::tie(r.landmarks, r.n, r.b, r.s, r.costs_at, r.costs); }
 auto contents(const PopulationRecord& r) { return std::tie(r.landmarks, r.sums); }
 
 template <typename Record>
@@ -34,6 +34,8 @@ Evidence evidence_of(const TrailRecord& record) {
     for (size_t j = 0; j <= i; ++j, ++at) e.s[i * kFeatures + j] = e.s[j * kFeatures + i] = static_cast<double>(record.s[at]);
   }
   e.n = static_cast<double>(record.n);
+  const auto cost = [&](size_t i) { return static_cast<double>(record.costs[i]); };
+  e.costs = {{cost(0), cost(1), cost(2), cost(3), cost(4)}, record.costs_at};
   return e;
 }
 
@@ -47,6 +49,10 @@ TrailRecord trail_record(AgentId agent, uint64_t landmarks, const Evidence& e) {
     for (size_t j = 0; j <= i; ++j, ++at) r.s[at] = static_cast<float>(e.s[i * kFeatures + j]);
   }
   r.n = static_cast<float>(e.n);
+  const CostSums& costs = e.costs.sums;
+  const double sums[] = {costs.n, costs.tokens, costs.tokens_squared, costs.ms, costs.ms_squared};
+  for (size_t i = 0; i < r.costs.size(); ++i) r.costs[i] = static_cast<float>(sums[i]);
+  r.costs_at = e.costs.at;
   return r;
 }
 
@@ -64,6 +70,16 @@ bool plausible(const TrailRecord& record) {
       const double sij = e.s[i * kFeatures + j];
       if (!(sij * sij <= sii * e.s[j * kFeatures + j] * (1 + kSlack) + kSlack)) return false;
     }
+  }
+  return plausible(e.costs.sums);
+}
+
+bool plausible(const CostSums& c) {
+  constexpr double kSlack = 1e-3, kMostLog = 28;  // ln(1 + kCostMost) is 27.6
+  if (!(c.n >= 0 && c.n <= 1e9)) return false;
+  for (const auto& [sum, squares] : {std::pair(c.tokens, c.tokens_squared), std::pair(c.ms, c.ms_squared)}) {
+    if (!(sum >= 0 && sum <= kMostLog * c.n + kSlack) || !(squares >= 0 && squares <= kMostLog * kMostLog * c.n + kSlack)) return false;
+    if (!(sum * sum <= squares * c.n * (1 + kSlack) + kSlack)) return false;
   }
   return true;
 }
@@ -317,7 +333,7 @@ std::string Replica::bytes() const {
   ByteWriter w;
   w.put(static_cast<uint32_t>(trails_.size()));
   for (const auto& [key, r] : trails_) {
-    w.put(r.writer), w.put(r.agent), w.put(r.stamp.incarnation), w.put(r.stamp.version), w.put(r.landmarks), w.put(r.s), w.put(r.b), w.put(r.n);
+    w.put(r.writer), w.put(r.agent), w.put(r.stamp.incarnation), w.put(r.stamp.version), w.put(r.landmarks), w.put(r.s), w.put(r.b), w.put(r.n), w.put(r.costs), w.put(r.costs_at);
   }
   for (const auto& [writer, r] : populations_) {
     w.put(writer), w.put(r.stamp.incarnation), w.put(r.stamp.version), w.put(r.landmarks), w.put(r.sums);

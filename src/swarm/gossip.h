@@ -30,6 +30,7 @@ Evidence evidence_of(const TrailRecord& record);
 TrailRecord trail_record(AgentId agent, uint64_t landmarks, const Evidence& evidence);
 // Numbers that sums of φφᵀ and φr can be: finite, |S_ij| ≤ √(S_ii S_jj), 0 ≤ b_0 ≤ S_00 = N.
 bool plausible(const TrailRecord& record);
+bool plausible(const CostSums& costs);  // 0 ≤ Σy, (Σy)² ≤ n Σy²
 bool plausible(const PopulationRecord& record);
 
 class Replica {

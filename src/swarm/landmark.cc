@@ -154,14 +154,14 @@ bool LandmarkMap::learn(const Place& place) {
   ++learned_;
   for (size_t i = 0; i < kPlaceDim; ++i) mean_[i] += static_cast<float>(rate * (static_cast<double>(place[i]) - static_cast<double>(mean_[i])));
   if (log_open_) {
+    const bool due = rebuilds_next();
     Logged logged;
     for (size_t i = 0; i < kPlaceDim; ++i) logged.place[i] = static_cast<int16_t>(std::lround(std::clamp(place[i], -1.0F, 1.0F) * 32767.0F));
     log_.push_back(logged);
-    const size_t n = log_.size();
-    if (n >= 32 && (n & (n - 1)) == 0 && n > epoch_) {
+    if (due) {
       rebuild();
-      epoch_ = static_cast<uint32_t>(n);
-      log_open_ = n < kMapLog;  // the caller fills from it once more; close_log() then lets it go
+      epoch_ = static_cast<uint32_t>(log_.size());
+      log_open_ = log_.size() < kMapLog;  // the caller fills from it once more; close_log() then lets it go
       return true;
     }
   }
@@ -175,6 +175,11 @@ bool LandmarkMap::learn(const Place& place) {
   if (dot(next, next) > 0.5) centre_[*j] = next;
   count_[*j] += 1;
   return false;
+}
+
+bool LandmarkMap::rebuilds_next() const {
+  const size_t n = log_.size() + 1;
+  return log_open_ && n >= 32 && (n & (n - 1)) == 0 && n > epoch_;
 }
 
 std::optional<size_t> LandmarkMap::last_logged() const {

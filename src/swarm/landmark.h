@@ -30,6 +30,7 @@ struct Logged {
   std::array<int16_t, kPlaceDim> place{};  // times 32767
   AgentId agent = 0;                       // 0: no deposit (yet)
   float score = 0;
+  float weight = 1;                        // what time has left of the deposit
 };
 
 // A map as it stood at its rebuild: what nodes share, so that a slot means the same everywhere.
@@ -58,6 +59,7 @@ class LandmarkMap {
   std::optional<size_t> nearest(const std::array<double, kLandmarks>& similarity) const;
   // The slot nearest to the place; nullopt before the first rebuild.
   std::optional<size_t> nearest(const Place& place) const;
+  bool rebuilds_next() const;  // learn() will make the landmarks anew
   // True when the landmarks were made anew: what was learned by slot is then to be filled from log().
   bool learn(const Place& place);
   // Lets the log go once it is full. To be called after what was learned has been filled from it.

@@ -9,7 +9,7 @@ namespace colony::swarm {
 namespace {
 
 constexpr char kMagic[4] = {'C', 'O', 'L', 'M'};
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 
 // One description of the fields for both ways: Io is a ByteWriter or a ByteReader.
 struct Out {
@@ -62,8 +62,9 @@ void dance(Io& io, M& m) {
 }
 template <typename Io, typename M>
 void bid(Io& io, M& m) {
-  io(m.task), io(m.node), io(m.agent), io(m.index), io(m.mean), io(m.deviation), io(m.recent), io(m.n), io(m.load), io(m.round);
+  io(m.task), io(m.node), io(m.agent), io(m.index), io(m.mean), io(m.deviation), io(m.recent), io(m.n), io(m.load), io(m.round), io(m.tokens), io(m.ms);
   io.finite(std::array{m.index, m.mean, m.deviation, m.recent, m.n, m.load});
+  io.finite(std::array{m.tokens, m.ms});
 }
 template <typename Io, typename M>
 void assign(Io& io, M& m) {
@@ -72,9 +73,11 @@ void assign(Io& io, M& m) {
 }
 template <typename Io, typename M>
 void outcome(Io& io, M& m) {
-  io(m.task), io(m.agent), io(m.place), io(m.score), io(m.tokens);
+  auto scored = static_cast<uint8_t>(m.scored);
+  io(m.task), io(m.agent), io(m.place), io(m.score), io(m.tokens), io(m.ms), io(scored);
   io.finite(m.place);
-  io.require(m.score >= 0 && m.score <= 1);
+  io.require(m.score >= 0 && m.score <= 1 && m.ms >= 0 && m.ms <= kMost && scored <= 1);
+  if constexpr (std::is_same_v<Io, In>) m.scored = scored == 1;
 }
 template <typename Io, typename M>
 void digest(Io& io, M& m) {
@@ -91,7 +94,7 @@ void digest(Io& io, M& m) {
 }
 template <typename Io, typename R>
 void trail(Io& io, R& r) {
-  io(r.writer), io(r.agent), stamp(io, r.stamp), io(r.landmarks), io(r.s), io(r.b), io(r.n);
+  io(r.writer), io(r.agent), stamp(io, r.stamp), io(r.landmarks), io(r.s), io(r.b), io(r.n), io(r.costs), io(r.costs_at);
   io.require(plausible(r));
 }
 template <typename Io, typename R>

@@ -46,6 +46,7 @@ struct Bid {
   double n = 0;      // deposits so far
   double load = 0;   // tasks this agent is working on
   uint32_t round = 0;
+  float tokens = 0, ms = 0;  // what its answer is expected to cost; 0: nothing is known
 };
 struct Assign {
   TaskId task = 0;
@@ -61,6 +62,8 @@ struct Outcome {  // checked result, from the asker to the host of the agent: th
   Place place{};
   double score = 0;  // [0, 1]
   uint64_t tokens = 0;
+  double ms = 0;       // from the start of the work to its end
+  bool scored = true;  // false: only what it cost is known
 };
 
 // One write of a node: its incarnation grows when it starts anew, its version with every write.
@@ -78,6 +81,9 @@ struct TrailRecord {
   std::array<float, kPackedSquare> s{};  // Σ φφᵀ, lower triangle by rows
   std::array<float, kFeatures> b{};      // Σ φ r
   float n = 0;
+  // What its answers cost over all places (CostSums), as it stood at a task time.
+  std::array<float, 5> costs{};
+  uint64_t costs_at = 0;
 };
 // What the agents of one node say about all agents (PopulationSums).
 struct PopulationRecord {
@@ -86,7 +92,7 @@ struct PopulationRecord {
   uint64_t landmarks = 0;
   std::array<double, 3 * kFeatures + 3> sums{};
 };
-inline constexpr size_t kTrailRecordBytes = 4 + 8 + 12 + 8 + sizeof(TrailRecord::s) + sizeof(TrailRecord::b) + 4;
+inline constexpr size_t kTrailRecordBytes = 4 + 8 + 12 + 8 + sizeof(TrailRecord::s) + sizeof(TrailRecord::b) + 4 + sizeof(TrailRecord::costs) + 8;
 inline constexpr size_t kPopulationRecordBytes = 4 + 12 + 8 + sizeof(PopulationRecord::sums);
 struct Landmarks;
 // What I have of whom. Asked back (wants_reply) the other sends its own.

@@ -16,7 +16,7 @@ std::vector<Message> one_of_each() {
   place[3] = 1;
   TrailRecord trail;
   trail.writer = 2, trail.agent = 77, trail.stamp = {3, 9}, trail.landmarks = 5, trail.n = 4;
-  trail.s[0] = 4, trail.b[0] = 2.5F;
+  trail.s[0] = 4, trail.b[0] = 2.5F, trail.costs = {2, 8, 32, 9, 50}, trail.costs_at = 700;
   PopulationRecord population;
   population.writer = 2, population.stamp = {3, 8}, population.sums[0] = 1, population.sums[3 * kFeatures + 2] = 2;
   Landmarks map;
@@ -27,7 +27,7 @@ std::vector<Message> one_of_each() {
   delta.trails = {trail};
   delta.populations = {population};
   delta.landmarks = std::make_shared<const Landmarks>(map);
-  return {Announce{1, 2, place, 100, 3, {4, 9}}, Bid{1, 2, 3, .5, .4, .1, -.1, 12, 1, 3}, Assign{1, 2, 3, place, 4, 50}, Outcome{1, 3, place, .5, 40},
+  return {Announce{1, 2, place, 100, 3, {4, 9}}, Bid{1, 2, 3, .5, .4, .1, -.1, 12, 1, 3, 100, 20}, Assign{1, 2, 3, place, 4, 50}, Outcome{1, 3, place, .5, 40, 12.5, false},
           Digest{1, true, 64, 99, {{0, {1, 2}}, {4, {1, 0}}}}, delta,
           Dance{DanceKind::kSuccess, 7, 1, 2, 900, 3, place, .9F, .8F, .7F, 40}};
 }
@@ -42,8 +42,15 @@ TEST(Messages, EachComesBackFromItsBytes) {
   }
   const auto bid = std::get<Bid>(*decode(encode(one_of_each()[1])));
   EXPECT_EQ(bid.deviation, .1);
+  EXPECT_EQ(bid.tokens, 100);
+  const auto outcome = std::get<Outcome>(*decode(encode(one_of_each()[3])));
+  EXPECT_EQ(outcome.ms, 12.5);
+  EXPECT_FALSE(outcome.scored);
   const auto delta = std::get<Delta>(*decode(encode(one_of_each()[5])));
   EXPECT_EQ(delta.trails[0].b[0], 2.5F);
+  EXPECT_EQ(delta.trails[0].costs[4], 50);
+  EXPECT_EQ(delta.trails[0].costs_at, 700U);
+  EXPECT_LE(kTrailRecordBytes, 1536U);
   EXPECT_EQ(delta.landmarks->centre[2][3], 1.0F);
 }
 

@@ -26,11 +26,13 @@ Node& Node::operator=(Node&&) noexcept = default;
 std::vector<Effect> Node::step(const Event& event, const Now& now) {
   State& s = *state_;
   s.effects.clear();
+  s.task_time = std::max(s.task_time, now.task_time);
+  if (s.options.half_life_ms > 0) s.time_passes(now.ms);
   if (const auto* born = std::get_if<AgentBorn>(&event)) {
     auto [at, fresh] = s.members.try_emplace(born->agent);
     at->second.name = born->name.substr(0, kNameMax);
     at->second.hosted = true;
-    if (fresh || s.options.gossip) s.refresh(born->agent, at->second);
+    if (fresh || s.options.gossip || s.options.half_life_ms > 0) s.refresh(born->agent, at->second);
     if (fresh && s.options.ask_most > 0 && s.options.dances) {
       // An arrival: nothing is measured yet, so it is worth what it may be.
       const Reading reading = at->second.trail.read(s.features_of(Place{}), now.task_time, s.parts());
@@ -138,7 +140,8 @@ void Node::State::received(const Announce& m, const Now& now) {
     if (at->second.asker != m.asker || at->second.round < m.round) end_lease(at);
     at = next;
   }
-  const Features features = features_of(m.place);
+  const auto similarity = map.similarity(m.place);
+  const Features features = features_of(similarity);
   know_candidates(now);
   const ReadAt at_now = read_at(now, candidates.hosted().size());
   std::vector<AgentId> answering = m.asked;
@@ -146,7 +149,7 @@ void Node::State::received(const Announce& m, const Now& now) {
     for (const uint32_t at : candidates.pick(features, RngStream(options.seed, m.task, options.id, kStreamScout))) answering.push_back(candidates.hosted()[at].agent);
   }
   effects.reserve(answering.size());
-  const auto nearest = options.thresholds ? map.nearest(m.place) : std::nullopt;
+  const auto nearest = options.places ? map.nearest(similarity) : std::nullopt;
   const int slot = nearest ? static_cast<int>(*nearest) : -1;
   // The best agent of this node on the whole always answers; others by threshold.
   AgentId always = 0;
@@ -172,6 +175,10 @@ void Node::State::received(const Announce& m, const Now& now) {
     }
     Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, member.trail.n(), static_cast<double>(member.trail.under_way()), m.round};
     bid.index = (options.trails ? r.mean + r.recent + at_now.optimism * r.deviation : 0) - (options.price ? member.price : 0);
+    const Cost cost = member.cost.predict(slot, now.task_time, costs);
+    bid.tokens = static_cast<float>(cost.tokens);
+    bid.ms = static_cast<float>(cost.ms);
+    if (options.cost_weight > 0) bid.index -= options.cost_weight * cost.tokens / kCostReference;
     effects.emplace_back(Send{m.asker, bid});
   }
   if (announced.insert(m.task)) {
@@ -213,6 +220,8 @@ void Node::State::know_candidates(const Now& now) {
 // After the bids: the map sees the task, one agent's posterior is made anew.
 void Node::State::learn(const Announce& m, const Now& now) {
   ++heard;
+  std::optional<LandmarkMap> before;
+  if (map.rebuilds_next()) before = map;
   if (map.learn(m.place)) {
     const auto made = std::make_shared<const Landmarks>(map.landmarks());
     landmarks_id = made->id();
@@ -221,6 +230,7 @@ void Node::State::learn(const Announce& m, const Now& now) {
       map.adopt(*replica.landmarks());
       landmarks_id = replica.landmarks()->id();
     }
+    move_costs(*before);
     fill_from_log();
     candidates.forget();
     map.close_full_log();
@@ -250,7 +260,7 @@ void Node::State::learn(const Announce& m, const Now& now) {
 void Node::State::received(const Bid& m, const Now&) {
   const auto at = asked.find(m.task);
   if (at == asked.end() || !at->second.open || at->second.round != m.round) return;
-  for (const double value : {m.index, m.mean, m.deviation, m.recent, m.n, m.load}) {
+  for (const double value : {m.index, m.mean, m.deviation, m.recent, m.n, m.load, static_cast<double>(m.tokens), static_cast<double>(m.ms)}) {
     if (!std::isfinite(value)) return;
   }
   if (m.agent == 0 || at->second.bids.size() >= kBidsMax) return;
@@ -285,7 +295,7 @@ void Node::State::choose(TaskId task, Asked& ask, const Now& now) {
   Explain explain;
   explain.task = task;
   if (options.thresholds) {
-    const auto nearest = map.nearest(ask.place);
+    const auto nearest = options.places ? map.nearest(ask.place) : std::nullopt;
     answers_last[nearest ? *nearest + 1 : 0] = static_cast<double>(bids.size());
   }
   if (bids.empty()) {
@@ -304,20 +314,24 @@ void Node::State::choose(TaskId task, Asked& ask, const Now& now) {
   }
   ask.silences = 0;
   std::vector<const Bid*> best;
-  double most_mean = bids[0].mean, most_reading = bids[0].mean + bids[0].recent;
+  double most_mean = bids[0].mean, most_reading = bids[0].mean + bids[0].recent, most_whole = -1e9;
+  const auto whole = [](const Bid& bid) { return bid.mean + bid.recent + 2 * bid.deviation; };
   for (const Bid& bid : bids) {
     if (best.empty() || bid.index > best[0]->index) best.clear();
     if (best.empty() || bid.index == best[0]->index) best.push_back(&bid);
     most_mean = std::max(most_mean, bid.mean);
     most_reading = std::max(most_reading, bid.mean + bid.recent);
+    most_whole = std::max(most_whole, whole(bid));
   }
   RngStream rng(options.seed, task, ask.round, kStreamTie);
   const Bid& winner = *best[best.size() > 1 ? rng.below(best.size()) : 0];
   explain.winner = winner.agent;
+  const bool pays = options.price || options.cost_weight > 0;
   explain.reason = bids.size() == 1                              ? "only_bid"
                    : winner.n < 1                                ? "newcomer"
                    : winner.mean >= most_mean                    ? "best_mean"
                    : winner.mean + winner.recent >= most_reading ? "recent"
+                   : pays && whole(winner) < most_whole          ? "price"
                                                                  : "bonus";
   const Bid chosen = winner;
   if (options.quorum) {
@@ -376,16 +390,21 @@ void Node::State::end(Asked& ask, Ended ended) {
 
 void Node::State::checked(const Checked& e, const Now& now) {
   const auto at = asked.find(e.task);
-  if (at == asked.end() || !(e.score >= 0 && e.score <= 1)) return;
+  if (at == asked.end() || !(e.score >= 0 && e.score <= 1) || !(e.ms >= 0)) return;
   Asked& ask = at->second;
   const auto assigned = ask.assigned.find(e.agent);
   if (assigned == ask.assigned.end()) return;
   const Bid bid = assigned->second;
   ask.assigned.erase(assigned);  // an outcome counts once
+  const Outcome outcome{e.task, e.agent, ask.place, e.score, e.tokens, std::min(e.ms, kCostMost), e.scored};
+  if (!e.scored) {
+    effects.emplace_back(Send{bid.node, outcome});
+    return;
+  }
   if (options.audit && bid.node != options.id) {
     audit.outcome(bid.node, e.agent, bid.mean + bid.recent, e.score, heard);
   }
-  effects.emplace_back(Send{bid.node, Outcome{e.task, e.agent, ask.place, e.score, e.tokens}});
+  effects.emplace_back(Send{bid.node, outcome});
   dance(bid, ask.place, e.score, now);
   if (e.final && !ask.finished) end(ask, Ended{e.task, e.agent, "answered", 0, 0, ask.quorum.votes()});
 }
@@ -491,14 +510,17 @@ void Node::State::received(const Outcome& m, const Now& now) {
   if (at == members.end()) return;
   Member& member = at->second;
   const bool finite = std::all_of(m.place.begin(), m.place.end(), [](float x) { return std::isfinite(x); });
-  if (!finite || !(m.score >= 0 && m.score <= 1)) return;
+  if (!finite || !(m.score >= 0 && m.score <= 1) || !(m.ms >= 0)) return;
   if (!outcomes.insert({m.task, m.agent})) return;
   if (const auto lease = leases.find({m.task, m.agent}); lease != leases.end()) end_lease(lease);
   const auto similarity = map.similarity(m.place);
   const Features features = features_of(similarity);
   const auto nearest = options.places ? map.nearest(similarity) : std::nullopt;
-  const double predicted = member.trail.mean(features);
   const int slot = nearest ? static_cast<int>(*nearest) : -1;
+  costs.add({member.cost.deposit(slot, m.tokens, m.ms, now.task_time), now.task_time});
+  member.unwritten = true;
+  if (!m.scored) return;
+  const double predicted = member.trail.mean(features);
   if (member.trail.deposit(features, similarity, slot, m.score, now.task_time, population, parts())) {
     // It changed: what was known of it is known of another.
     member.returned = nullptr;
@@ -506,7 +528,6 @@ void Node::State::received(const Outcome& m, const Now& now) {
       member.forgotten[other->first.second] = other->second.stamp;
     }
   }
-  member.unwritten = true;
   if (options.thresholds) {
     member.thresholds.outcome(slot, m.score);
     for (auto& [id, other] : members) {
@@ -517,6 +538,7 @@ void Node::State::received(const Outcome& m, const Now& now) {
   if (const auto logged = logged_at.find(m.task); logged != logged_at.end() && logged->second < map.log().size()) {
     map.log()[logged->second].agent = m.agent;
     map.log()[logged->second].score = static_cast<float>(m.score);
+    map.log()[logged->second].weight = 1;
     logged_at.erase(logged);
   } else if (map.logging() && extras.size() < kExtrasMax) {
     extras.push_back({m.place, m.agent, static_cast<float>(m.score)});

@@ -19,11 +19,17 @@
 
 namespace colony::swarm {
 
-// task_time: tasks announced so far in the colony. step: the colony's step count, for leases.
+// task_time: tasks announced so far in the colony. step: the colony's step count, for leases. ms: the node's own monotonic
+// clock, of which only differences count; where it stands still, or goes back, no time passes.
 struct Now {
   uint64_t task_time = 0;
   uint64_t step = 0;
+  uint64_t ms = 0;
 };
+
+inline constexpr double kCostReference = 256;                          // tokens
+inline constexpr uint64_t kHalfLifeMs = 14ULL * 24 * 3600 * 1000;     // of evidence, where time counts
+inline constexpr uint64_t kEvaporations = 256;                        // a half-life
 
 // ---- what happens to a node ----
 struct AgentBorn {
@@ -57,6 +63,8 @@ struct Checked {
   double score = 0;  // [0, 1]
   uint64_t tokens = 0;
   bool final = true;
+  double ms = 0;       // from the start of the agent's work to its end
+  bool scored = true;  // false: it has no score (stopped, or nothing checks it) and leaves only what it cost; never final
 };
 // An agent's answer to a task of this asker, as a vote: `answer` is the same for the same answer.
 struct Voted {
@@ -82,7 +90,7 @@ struct Send {
 struct Explain {
   TaskId task = 0;
   AgentId winner = 0;  // 0: nobody bid
-  std::string reason;  // best_mean, bonus, recent, newcomer, only_bid, no_bid
+  std::string reason;  // best_mean, bonus, recent, newcomer, price, only_bid, no_bid
   std::vector<Bid> bids;  // ascending agent id
 };
 struct Work {  // this node's agent shall do the task now
@@ -132,6 +140,12 @@ struct NodeOptions {
   uint32_t ask_most = 0;
   bool dances = true;
   bool price = false;       // bids pay for the load of their agent
+  // What a bid pays for kCostReference tokens that its answer is expected to cost, in units of success; 0: nothing. Tokens and not
+  // milliseconds, so that the same seed stays the same run.
+  double cost_weight = 0;
+  // Own evidence halves in so much time (Now::ms), in steps of kEvaporations a half-life; 0: it does not. Of other writers that are
+  // not heard of any more it does as well.
+  uint64_t half_life_ms = 0;
   std::optional<QuorumOptions> quorum = std::nullopt;  // votes instead of one answer; unset: off
   bool quorum_by_spread = false;        // quick or thorough, by the spread of the bids' means
   // In units of Now::step; 0: the driver says BidsClosed, and asks anew itself.

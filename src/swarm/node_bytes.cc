@@ -10,7 +10,7 @@ namespace colony::swarm {
 namespace {
 
 constexpr char kMagic[4] = {'C', 'O', 'L', 'N'};
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 constexpr size_t kDigest = 32, kMembersMax = 1 << 20;
 
 std::string digest_of(std::string_view bytes) {
@@ -34,6 +34,7 @@ struct NodeBytes {
       w.put(logged.place);
       w.put(logged.agent);
       w.put(logged.score);
+      w.put(logged.weight);
     }
   }
   static void read(ByteReader& r, LandmarkMap& m) {
@@ -49,7 +50,7 @@ struct NodeBytes {
     uint8_t open = 0;
     r.get(open);
     m.log_open_ = open != 0;
-    const size_t count = r.get_count(kMapLog, sizeof(Logged::place) + sizeof(AgentId) + sizeof(float));
+    const size_t count = r.get_count(kMapLog, sizeof(Logged::place) + sizeof(AgentId) + 2 * sizeof(float));
     // The log holds every task heard, until it is full or a final map came; then nothing.
     r.require(open <= 1 && (m.log_open_ ? count < kMapLog && m.learned_ >= count : count == 0 && m.learned_ >= kMapLog));
     r.require(m.epoch_ == 0 || (m.epoch_ >= 32 && m.epoch_ <= kMapLog && std::has_single_bit(m.epoch_)));
@@ -60,7 +61,8 @@ struct NodeBytes {
       r.get(logged.place);
       r.get(logged.agent);
       r.get(logged.score);
-      r.require(logged.score >= 0 && logged.score <= 1);
+      r.get(logged.weight);
+      r.require(logged.score >= 0 && logged.score <= 1 && logged.weight >= 0 && logged.weight <= 1);
     }
   }
   static void write(ByteWriter& w, const Landmarks& l) {
@@ -76,6 +78,26 @@ struct NodeBytes {
     r.get(l.mean);
     r.get(l.centre);
     r.get(l.count);
+  }
+  static void write(ByteWriter& w, const CostTrail& c) {
+    for (const CostSums& cell : c.cells_) w.put(cell);
+    write(w, c.all_);
+  }
+  static void write(ByteWriter& w, const Costs& c) {
+    w.put(c.sums);
+    w.put(c.at);
+  }
+  static void read(ByteReader& r, Costs& c) {
+    r.get(c.sums);
+    r.get(c.at);
+    r.require(plausible(c.sums));
+  }
+  static void read(ByteReader& r, CostTrail& c) {
+    for (CostSums& cell : c.cells_) {
+      r.get(cell);
+      r.require(plausible(cell));
+    }
+    read(r, c.all_);
   }
   static void write(ByteWriter& w, const Thresholds& t) { w.put(t.theta_); }
   static void read(ByteReader& r, Thresholds& t) {
@@ -132,6 +154,8 @@ std::string Node::save() const {
   w.put(s.population.tau_place);
   w.put(s.heard);
   w.put(s.refreshed);
+  w.put(s.due_ms);
+  NodeBytes::write(w, s.costs);
   w.put(s.replica.remembered().incarnation);
   w.put(s.replica.remembered().version);
   NodeBytes::write(w, s.replica.landmarks() ? *s.replica.landmarks() : Landmarks());
@@ -140,6 +164,7 @@ std::string Node::save() const {
     w.put(id);
     w.put_text(member.name);
     NodeBytes::write(w, member.trail);
+    NodeBytes::write(w, member.cost);
     NodeBytes::write(w, member.thresholds);
     w.put(member.price);
     w.put(static_cast<uint8_t>(member.returned != nullptr));
@@ -149,6 +174,8 @@ std::string Node::save() const {
       w.put(record.s);
       w.put(record.b);
       w.put(record.n);
+      w.put(record.costs);
+      w.put(record.costs_at);
     }
   }
   w.put(static_cast<uint32_t>(s.extras.size()));
@@ -156,6 +183,7 @@ std::string Node::save() const {
     w.put(extra.place);
     w.put(extra.agent);
     w.put(extra.score);
+    w.put(extra.weight);
   }
   const std::string digest = digest_of(w.bytes());
   return std::move(w.bytes()) + digest;
@@ -182,6 +210,9 @@ Status Node::load(std::string_view bytes) {
   r.require(fresh->population.tau_place > 0 && fresh->population.tau_place < 1e6);
   r.get(fresh->heard);
   r.get(fresh->refreshed);
+  r.get(fresh->due_ms);
+  r.require(fresh->due_ms < 1ULL << 62);
+  NodeBytes::read(r, fresh->costs);
   Stamp own;
   r.get(own.incarnation);
   r.get(own.version);
@@ -200,6 +231,7 @@ Status Node::load(std::string_view bytes) {
     Member& member = fresh->members[id];
     r.get_text(member.name, kNameMax);
     NodeBytes::read(r, member.trail);
+    NodeBytes::read(r, member.cost);
     NodeBytes::read(r, member.thresholds);
     r.get(member.price);
     r.require(member.price >= 0 && member.price <= 1);
@@ -213,6 +245,8 @@ Status Node::load(std::string_view bytes) {
       r.get(record.s);
       r.get(record.b);
       r.get(record.n);
+      r.get(record.costs);
+      r.get(record.costs_at);
       r.require(id == 0 || plausible(record));
       member.returned = std::make_shared<const Evidence>(evidence_of(record));
     }
@@ -227,15 +261,16 @@ Status Node::load(std::string_view bytes) {
       r.require(variance >= 0 && variance <= fresh->population.tau(j) * (1 + 1e-6));
     }
   }
-  const size_t extras = r.get_count(kExtrasMax, sizeof(Place) + sizeof(AgentId) + sizeof(float));
+  const size_t extras = r.get_count(kExtrasMax, sizeof(Place) + sizeof(AgentId) + 2 * sizeof(float));
   r.require(extras == 0 || fresh->map.logging());
   for (size_t i = 0; i < extras && r.good(); ++i) {
     Extra& extra = fresh->extras.emplace_back();
     r.get(extra.place);
     r.get(extra.agent);
     r.get(extra.score);
+    r.get(extra.weight);
     r.finite(extra.place);
-    r.require(extra.score >= 0 && extra.score <= 1);
+    r.require(extra.score >= 0 && extra.score <= 1 && extra.weight >= 0 && extra.weight <= 1);
   }
   if (!r.good() || !r.at_end() || fresh->members.size() != members) return corrupt("a saved node: its fields are not what version {} has", version);
   fresh->replica.begin(own);

@@ -49,7 +49,9 @@ void Node::State::write_records() {
       for (size_t i = 0; i < e.s.size(); ++i) e.s[i] += member.returned->s[i];
       for (size_t j = 0; j < kFeatures; ++j) e.b[j] += member.returned->b[j];
       e.n += member.returned->n;
+      e.costs = member.returned->costs;
     }
+    e.costs.add(member.cost.all());
     replica.write(trail_record(id, landmarks_id, e));
   }
   if (!replica.populations().contains(options.id)) write_population();
@@ -70,6 +72,14 @@ void Node::State::received(const Delta& m, const Now& now) {
   if (!options.gossip || m.from == options.id) return;
   hear_of(m.from);
   replica.merge(m);
+  if (options.half_life_ms > 0) {
+    for (const auto& range : m.ranges) {
+      const Stamp seen = replica.seen(range.writer);
+      auto& [stamp, since] = writers_heard[range.writer];
+      if (seen != stamp) since = passed_ms;
+      stamp = seen;
+    }
+  }
   // An early map is soon made anew, so it is taken as it is; a later one must fit what was heard here.
   const bool fits = m.landmarks && m.landmarks->valid() && (m.landmarks->epoch < kServedFrom || map.served_by(*m.landmarks) >= kServed);
   if (fits && replica.offer(m.landmarks)) {
@@ -79,7 +89,9 @@ void Node::State::received(const Delta& m, const Now& now) {
     const auto [at, fresh] = members.try_emplace(record.agent);
     Member& member = at->second;
     if (member.remembered || member.returned) continue;
-    member.returned = std::make_shared<const Evidence>(evidence_of(record));
+    Evidence returned = evidence_of(record);
+    returned.costs.at = std::min(returned.costs.at, task_time);
+    member.returned = std::make_shared<const Evidence>(returned);
     member.returned_landmarks = record.landmarks;
     member.unwritten = true;
     refresh(record.agent, member);
@@ -100,6 +112,7 @@ void Node::State::use_landmarks(const std::shared_ptr<const Landmarks>& landmark
   map.adopt(*landmarks);
   candidates.forget();
   const auto overlap = before.overlap(map);
+  move_costs(before);
   for (auto& [id, member] : members) {
     if (member.returned && member.returned_landmarks == before_id && before.count() > 0) {
       member.returned = std::make_shared<const Evidence>(remapped(*member.returned, overlap));

@@ -56,11 +56,13 @@ PopulationSums sums_of(const PopulationRecord& r, const Population& population, 
 void Node::State::refresh(AgentId id, Member& member) {
   if (options.gossip) {
     std::shared_ptr<Evidence> also;  // most agents have lived at one node only
-    const auto add = [&](const Evidence& e) {
+    const auto add = [&](Evidence e) {
+      e.costs.at = std::min(e.costs.at, task_time);  // nothing is later than now
       if (!also) also = std::make_shared<Evidence>();
       for (size_t i = 0; i < e.s.size(); ++i) also->s[i] += e.s[i];
       for (size_t j = 0; j < kFeatures; ++j) also->b[j] += e.b[j];
       also->n += e.n;
+      also->costs.add(e.costs);
     };
     if (member.returned && member.returned_landmarks == landmarks_id) add(*member.returned);
     const auto& trails = replica.trails();
@@ -68,15 +70,18 @@ void Node::State::refresh(AgentId id, Member& member) {
       const TrailRecord& record = at->second;
       if (record.writer == options.id || record.landmarks != landmarks_id) continue;
       const auto forgotten = member.forgotten.find(record.writer);
-      if (forgotten == member.forgotten.end() || record.stamp > forgotten->second) add(evidence_of(record));
+      if (forgotten != member.forgotten.end() && record.stamp <= forgotten->second) continue;
+      Evidence e = evidence_of(record);
+      if (const double left = left_of(record.writer); left < 1) e.scale(left);
+      add(e);
     }
     if (also && also->n > 0) {
-      const double most = 8 + 4 * member.trail.own().n, share = options.audit && also->n > most ? most / also->n : 1;
-      for (double& value : also->s) value *= share;
-      for (double& value : also->b) value *= share;
-      also->n *= share;
+      const double most = 8 + 4 * member.trail.own().n;
+      if (options.audit && also->n > most) also->scale(most / also->n);
+      member.cost.set_also(also->costs);
       member.trail.set_also(std::move(also));
     } else if (member.trail.also() != nullptr) {
+      member.cost.set_also({});
       member.trail.set_also(nullptr);
     }
   }
@@ -112,25 +117,68 @@ void Node::State::refresh_population() {
 
 // The landmarks are new ones: every trail is made from the log, under them.
 void Node::State::fill_from_log() {
-  std::vector<std::pair<AgentId, std::pair<Features, double>>> known;
+  struct Known {
+    AgentId agent;
+    Features features;
+    double score, weight;
+  };
+  std::vector<Known> known;
   for (const auto& logged : map.log()) {
-    if (logged.agent != 0) known.push_back({logged.agent, {features_of(LandmarkMap::place_of(logged)), static_cast<double>(logged.score)}});
+    if (logged.agent != 0) known.push_back({logged.agent, features_of(LandmarkMap::place_of(logged)), static_cast<double>(logged.score), static_cast<double>(logged.weight)});
   }
-  for (const auto& extra : extras) known.push_back({extra.agent, {features_of(extra.place), static_cast<double>(extra.score)}});
+  for (const auto& extra : extras) known.push_back({extra.agent, features_of(extra.place), static_cast<double>(extra.score), static_cast<double>(extra.weight)});
   for (auto& [id, member] : members) {
     member.trail.restart(map);
     member.trail.set_also(nullptr);
     member.thresholds.reset();
     member.unwritten = true;
   }
-  for (const auto& [id, deposit] : known) {
-    if (const auto at = members.find(id); at != members.end()) at->second.trail.add(deposit.first, deposit.second);
+  for (const Known& one : known) {
+    if (const auto at = members.find(one.agent); at != members.end()) at->second.trail.add(one.features, one.score, one.weight);
   }
   for (int round = 0; round < 4; ++round) {
     for (auto& [id, member] : members) refresh(id, member);
     refresh_population();
   }
   for (auto& [id, member] : members) refresh(id, member);
+}
+
+// Costs are not in the log: they go to the new landmarks as the old ones lie among them.
+void Node::State::move_costs(const LandmarkMap& before) {
+  const auto overlap = before.overlap(map);
+  for (auto& [id, member] : members) member.cost.remap(overlap);
+}
+
+// What the clock takes from the evidence this node wrote: S, b, N by 2^(−Δ/half-life), and so a new write of each. In steps, since
+// every posterior follows, one a task (to_refresh).
+void Node::State::time_passes(uint64_t ms) {
+  const uint64_t since = clock_ms && ms > *clock_ms ? ms - *clock_ms : 0;
+  clock_ms = ms;
+  passed_ms += since;
+  due_ms += since;
+  if (due_ms < std::max<uint64_t>(1, options.half_life_ms / kEvaporations)) return;
+  const double left = std::exp2(-static_cast<double>(due_ms) / static_cast<double>(options.half_life_ms));
+  due_ms = 0;
+  for (auto& [id, member] : members) {
+    member.trail.evaporate(left);
+    if (member.returned) {
+      auto less = std::make_shared<Evidence>(*member.returned);
+      less->scale(left);
+      member.returned = std::move(less);
+    }
+    member.unwritten = member.unwritten || member.returned || member.trail.n() > 0;
+  }
+  to_refresh = static_cast<size_t>(std::count_if(members.begin(), members.end(), [](const auto& m) { return m.second.hosted; }));
+  // The log too: a map made anew must not bring back what is gone.
+  for (auto& logged : map.log()) logged.weight *= static_cast<float>(left);
+  for (auto& extra : extras) extra.weight *= static_cast<float>(left);
+}
+
+// Of another node's records: they fade from when it was last heard of. While it lives it writes them anew itself.
+double Node::State::left_of(NodeId writer) const {
+  if (options.half_life_ms == 0) return 1;
+  const auto at = writers_heard.find(writer);
+  return at == writers_heard.end() ? 1 : std::exp2(-static_cast<double>(passed_ms - at->second.second) / static_cast<double>(options.half_life_ms));
 }
 
 }  // namespace colony::swarm

@@ -11,6 +11,7 @@
 
 #include "swarm/audit.h"
 #include "swarm/candidates.h"
+#include "swarm/cost.h"
 #include "swarm/dance.h"
 #include "swarm/gossip.h"
 #include "swarm/landmark.h"
@@ -47,6 +48,7 @@ struct Member {
   std::string name;
   bool hosted = false;
   Trail trail;
+  CostTrail cost;
   Thresholds thresholds;
   double price = 0;
   // Deposits of an earlier life of this node that came back by gossip, under the landmarks of that id.
@@ -90,6 +92,7 @@ struct Extra {
   Place place{};
   AgentId agent = 0;
   float score = 0;
+  float weight = 1;  // what time has left of it
 };
 inline constexpr size_t kExtrasMax = 4 * kMapLog;
 inline constexpr size_t kPeersMax = 1024;
@@ -108,6 +111,10 @@ struct Node::State {
   Population population;
   std::map<AgentId, Member> members;  // hosted, and those once hosted
   Candidates candidates;              // of the hosted; not saved
+  Costs costs;                        // of all members
+  uint64_t task_time = 0;             // the latest known
+  std::optional<uint64_t> clock_ms;   // Now::ms of the last step
+  uint64_t passed_ms = 0, due_ms = 0; // in all, not saved; since the last evaporation
   uint64_t heard = 0;                 // tasks announced, each once
   AgentId refreshed = 0;              // whose P, w were made anew last (round robin)
   size_t to_refresh = 0;              // trails made under an older population
@@ -127,6 +134,7 @@ struct Node::State {
   uint64_t landmarks_id = 0;             // of the map in use, as it was at its rebuild
   std::map<NodeId, uint64_t> peers;      // heard of, and when (tasks)
   std::map<NodeId, std::pair<Stamp, uint64_t>> population_news;  // what came last, and when
+  std::map<NodeId, std::pair<Stamp, uint64_t>> writers_heard;  // last write known of another, and passed_ms when it came
   uint64_t rebuilt = 0;                  // heard when the map was made anew last
   uint64_t gossiped = 0, gossiped_step = 0;
   Audit audit;
@@ -179,6 +187,9 @@ struct Node::State {
   TrailParts parts() const { return {options.recent, options.detection}; }
   ReadAt read_at(const Now& now, size_t hosted) const;
   void fill_from_log();
+  void move_costs(const LandmarkMap& before);
+  void time_passes(uint64_t ms);
+  double left_of(NodeId writer) const;
   void end_lease(std::map<std::pair<TaskId, AgentId>, Lease>::iterator at);
   void end_leases_of(TaskId task);
   void end_leases_of_agent(AgentId agent);

@@ -202,6 +202,53 @@ Result<std::vector<size_t>> pool_of(const Table& scores, size_t id_column, const
   return pool;
 }
 
+// The rows of a table in the order of `ids`; each is there once, and no other.
+Result<std::vector<size_t>> rows_of(const Table& table, size_t id_column, const std::vector<std::string>& ids) {
+  std::map<std::string, size_t> row_of;
+  for (size_t row = 0; row < table.rows.size(); ++row) {
+    const std::string& id = table.rows[row][id_column];
+    if (!row_of.emplace(id, row).second) return corrupt("{}:{}: field 'id': found '{}' a second time, expected each id once", table.name, table.lines[row], id);
+  }
+  std::vector<size_t> rows;
+  for (const std::string& id : ids) {
+    const auto at = row_of.find(id);
+    if (at == row_of.end()) return corrupt("{}: found no row with id '{}', expected one for each line of queries.jsonl", table.name, id);
+    rows.push_back(at->second);
+    row_of.erase(at);
+  }
+  if (!row_of.empty()) {
+    const auto& [id, row] = *row_of.begin();
+    return corrupt("{}:{}: field 'id': found '{}', expected an id of queries.jsonl", table.name, table.lines[row], id);
+  }
+  return rows;
+}
+
+// Tokens of each agent's answers, where the table has all agents.
+Status read_lengths(const fs::path& path, Outcomes& out) {
+  ASSIGN_OR_RETURN(const Table table, read_table(path));
+  std::vector<size_t> columns;
+  for (const std::string& agent : out.agents) {
+    const auto at = std::find(table.header.begin(), table.header.end(), agent);
+    if (at == table.header.end()) return {};
+    columns.push_back(static_cast<size_t>(at - table.header.begin()));
+  }
+  ASSIGN_OR_RETURN(const size_t id_column, column(table, "id"));
+  ASSIGN_OR_RETURN(const auto rows, rows_of(table, id_column, out.ids));
+  out.tokens.reserve(rows.size() * columns.size());
+  for (const size_t row : rows) {
+    for (const size_t c : columns) {
+      const std::string& cell = table.rows[row][c];
+      uint32_t characters = 0;
+      const auto [end, problem] = std::from_chars(cell.data(), cell.data() + cell.size(), characters);
+      if (problem != std::errc() || end != cell.data() + cell.size()) {
+        return corrupt("{}:{}: field '{}': found '{}', expected a number of characters", table.name, table.lines[row], table.header[c], cell);
+      }
+      out.tokens.push_back(characters / 4 + (characters % 4 != 0));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Outcomes> read_outcomes(const fs::path& folder, const OutcomesOptions& options) {
@@ -214,25 +261,15 @@ Result<Outcomes> read_outcomes(const fs::path& folder, const OutcomesOptions& op
   ASSIGN_OR_RETURN(const size_t id_column, column(table, "id"));
   ASSIGN_OR_RETURN(const auto pool, pool_of(table, id_column, folder, options.small_pool));
   for (const size_t c : pool) out.agents.push_back(table.header[c]);
-  std::map<std::string, size_t> row_of;
-  for (size_t row = 0; row < table.rows.size(); ++row) {
-    const std::string& id = table.rows[row][id_column];
-    if (!row_of.emplace(id, row).second) return corrupt("{}:{}: field 'id': found '{}' a second time, expected each id once", table.name, table.lines[row], id);
-  }
+  ASSIGN_OR_RETURN(const auto rows, rows_of(table, id_column, out.ids));
   out.scores.reserve(out.tasks() * pool.size());
-  for (const std::string& id : out.ids) {
-    const auto at = row_of.find(id);
-    if (at == row_of.end()) return corrupt("{}: found no row with id '{}', expected one for each line of queries.jsonl", table.name, id);
+  for (const size_t row : rows) {
     for (const size_t c : pool) {
-      ASSIGN_OR_RETURN(const float score, score_of(table.rows[at->second][c], table, at->second, c));
+      ASSIGN_OR_RETURN(const float score, score_of(table.rows[row][c], table, row, c));
       out.scores.push_back(score);
     }
-    row_of.erase(at);
   }
-  if (!row_of.empty()) {
-    const auto& [id, row] = *row_of.begin();
-    return corrupt("{}:{}: field 'id': found '{}', expected an id of queries.jsonl", table.name, table.lines[row], id);
-  }
+  if (fs::exists(folder / "outlen.csv", ignored)) RETURN_IF_ERROR(read_lengths(folder / "outlen.csv", out));
   if (fs::exists(folder / "embeddings.f16", ignored)) RETURN_IF_ERROR(read_embeddings(folder / "embeddings.f16", out));
   return out;
 }

@@ -2,6 +2,7 @@
 //
 //   queries.jsonl      one task a line: {"id", "domain"?, "text"?, …}
 //   scores.csv         header "id,<agent>,…"; one row a task, scores in [0, 1]; any order of rows
+//   outlen.csv         (optional) as scores.csv: characters of each answer, of which four are taken for a token
 //   models.csv         (for the small pool) columns "model" and "pool_small" (0 or 1)
 //   embeddings.f16     (optional) [tasks, width] little-endian binary16, rows as in queries.jsonl, unit length
 //
@@ -22,6 +23,7 @@ struct Outcomes {
   std::vector<std::string> agents, domains;
   std::vector<size_t> domain;           // [tasks], into domains
   std::vector<float> scores;            // [tasks, agents]
+  std::vector<uint32_t> tokens;         // [tasks, agents]; empty where some agent's are not known
   std::vector<float> embeddings;        // [tasks, width]; empty when there is no file of them
   size_t width = 0;
 

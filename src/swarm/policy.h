@@ -24,8 +24,8 @@ class Policy {
   virtual ~Policy() = default;
   // `there[arm]` != 0: it can be chosen; at least one can. Returns one of them.
   virtual size_t choose(const Question& question, const std::vector<uint8_t>& there) = 0;
-  // The score in [0, 1] of what was chosen last.
-  virtual void learn(double score) = 0;
+  // The score in [0, 1] of what was chosen last, and the tokens it cost (0: not known).
+  virtual void learn(double score, uint64_t tokens) = 0;
 };
 
 // A policy's name and those of its constants that are not the default: "ucb1:c=0.3:gamma=0.999".

@@ -1,12 +1,12 @@
 #include "swarm/replay.h"
 
 #include <algorithm>
-#include <deque>
 #include <numeric>
 
 #include "base/check.h"
 #include "base/rng.h"
 #include "swarm/landmark.h"
+#include "swarm/loopback.h"
 
 namespace colony::swarm {
 namespace {
@@ -17,60 +17,28 @@ constexpr size_t kExchanging = 6;
 // The swarm as it serves: the same steps, messages carried from node to node at once.
 class Colony final : public Policy {
  public:
-  Colony(size_t arms, const NodeOptions& options, NodeId nodes) : known_(arms) {
-    for (NodeId id = 0; id < nodes; ++id) {
-      NodeOptions own = options;
-      own.id = id;
-      nodes_.emplace_back(own);
-    }
-  }
+  Colony(size_t arms, const NodeOptions& options, NodeId nodes) : nodes_(options, nodes), known_(arms) {}
 
   size_t choose(const Question& q, const std::vector<uint8_t>& there) override {
     now_.task_time = now_.step = q.number + 1;
     for (size_t arm = 0; arm < there.size(); ++arm) {
       if ((there[arm] != 0) == (known_[arm] != 0)) continue;
       known_[arm] = there[arm];
-      if (there[arm] != 0) tell(host(arm), AgentBorn{arm + 1, std::to_string(arm)});
-      else tell(host(arm), AgentRetired{arm + 1});
+      const auto host = static_cast<NodeId>(arm % nodes_.count());
+      if (there[arm] != 0) nodes_.tell(host, AgentBorn{arm + 1, std::to_string(arm)}, now_);
+      else nodes_.tell(host, AgentRetired{arm + 1}, now_);
     }
-    winner_ = 0;
-    asker_ = static_cast<NodeId>(q.number % nodes_.size());
-    tell(asker_, TaskEntered{q.number + 1, q.place, 1});
-    tell(asker_, BidsClosed{q.number + 1});
+    asker_ = static_cast<NodeId>(q.number % nodes_.count());
+    winner_ = nodes_.ask(asker_, TaskEntered{q.number + 1, q.place, 1}, now_);
     CHECK(winner_ > 0, "somebody bids where somebody is there");
     return winner_ - 1;
   }
 
-  void learn(double score) override {
-    tell(asker_, Checked{now_.task_time, winner_, score, 1, true});
-  }
+  void learn(double score, uint64_t tokens) override { nodes_.tell(asker_, Checked{now_.task_time, winner_, score, tokens, true}, now_); }
 
  private:
-  NodeId host(size_t arm) const { return static_cast<NodeId>(arm % nodes_.size()); }
-
-  // The event, and then all messages that come of it, in the order sent.
-  void tell(NodeId node, const Event& event) {
-    take(nodes_[node].step(event, now_));
-    while (!under_way_.empty()) {
-      const auto [to, message] = std::move(under_way_.front());
-      under_way_.pop_front();
-      take(nodes_[to].step(Received{message}, now_));
-    }
-  }
-  void take(std::vector<Effect> effects) {
-    for (auto& effect : effects) {
-      if (auto* send = std::get_if<Send>(&effect)) {
-        const NodeId from = send->to.value_or(0), past = send->to ? from + 1 : static_cast<NodeId>(nodes_.size());
-        for (NodeId to = from; to < past; ++to) under_way_.emplace_back(to, send->message);
-      } else if (const auto* work = std::get_if<Work>(&effect)) {
-        winner_ = work->agent;
-      }
-    }
-  }
-
-  std::vector<Node> nodes_;
+  Loopback nodes_;
   std::vector<uint8_t> known_;  // arms that were born
-  std::deque<std::pair<NodeId, Message>> under_way_;
   Now now_;
   NodeId asker_ = 0;
   AgentId winner_ = 0;
@@ -96,7 +64,7 @@ class Hindsight final : public Policy {
     CHECK(best < arms_, "an arm can be chosen");
     return best;
   }
-  void learn(double) override {}
+  void learn(double, uint64_t) override {}
 
  private:
   bool by_domain_;
@@ -156,6 +124,10 @@ double RecordedCourse::score(size_t t, size_t arm) const {
   return static_cast<double>(outcomes_.score(order_[t], t < half_ ? arm : behaves_as_[arm]));
 }
 
+uint64_t RecordedCourse::tokens(size_t t, size_t arm) const {
+  return outcomes_.tokens.empty() ? 0 : outcomes_.tokens[order_[t] * arms() + (t < half_ ? arm : behaves_as_[arm])];
+}
+
 std::vector<std::string> switches(NodeId nodes) {
   std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration", "early-optimism"};
   if (nodes > 1) names.insert(names.end(), {"gossip", "audit"});
@@ -165,6 +137,7 @@ std::vector<std::string> switches(NodeId nodes) {
 Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOptions& options, uint64_t seed) {
   NodeOptions node;
   node.seed = seed;
+  node.cost_weight = options.cost_weight;
   for (const std::string& off : options.off) {
     if (off == "trails") node.trails = false;
     else if (off == "places") node.places = false;
@@ -206,12 +179,14 @@ Played play(const Course& course, Policy& policy, const Clock& clock) {
     played.seconds += clock.seconds() - begun;
     CHECK(arm < there.size() && there[arm] != 0, "a policy chooses what is there");
     const double score = course.score(t, arm);
+    const uint64_t tokens = course.tokens(t, arm);
+    played.tokens += static_cast<double>(tokens) / static_cast<double>(tasks);
     (t < half ? first : second) += score;
     played.regret += course.regret(t, arm);
     played.regret_at.push_back(played.regret);
     played.chosen.push_back(arm);
     const double paid = clock.seconds();
-    policy.learn(score);
+    policy.learn(score, tokens);
     played.seconds += clock.seconds() - paid;
   }
   played.mean = (first + second) / static_cast<double>(std::max<size_t>(tasks, 1));

@@ -23,6 +23,7 @@ class Course {
   virtual Question question(size_t t) const = 0;
   virtual bool there(size_t t, size_t arm) const = 0;
   virtual double score(size_t t, size_t arm) const = 0;
+  virtual uint64_t tokens(size_t, size_t) const { return 0; }  // that arm's answer costs; 0: not known
   // What choosing `arm` at t loses against the best that could be had.
   virtual double regret(size_t t, size_t arm) const = 0;
 };
@@ -47,6 +48,7 @@ class RecordedCourse final : public Course {
   Question question(size_t t) const override;
   bool there(size_t t, size_t arm) const override { return !(options_.arrival && arm == best_ && t < half_); }
   double score(size_t t, size_t arm) const override;
+  uint64_t tokens(size_t t, size_t arm) const override;
   double regret(size_t t, size_t arm) const override { return score(t, single_[t < half_ ? 0 : 1]) - score(t, arm); }
 
  private:
@@ -65,6 +67,7 @@ class RecordedCourse final : public Course {
 struct ColonyOptions {
   NodeId nodes = 1;
   std::vector<std::string> off;  // names of switches()
+  double cost_weight = 0;        // NodeOptions::cost_weight
 };
 // What can be switched off: "trails", "places", "recent", "detection", "exploration", "early-optimism"; of several nodes "gossip", "audit".
 std::vector<std::string> switches(NodeId nodes);
@@ -76,6 +79,7 @@ Result<std::unique_ptr<Policy>> make_policy(const PolicySpec& spec, const Course
 
 struct Played {
   double mean = 0, second_half = 0, regret = 0;  // regret: the sum over the course
+  double tokens = 0;                             // a task, of what was chosen
   double seconds = 0;                            // deciding and learning
   std::vector<double> regret_at;                 // sum up to and with each task
   std::vector<size_t> chosen;                    // arm of each task

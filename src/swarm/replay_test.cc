@@ -62,6 +62,21 @@ TEST(Outcomes, AreReadByIdWhateverTheOrderOfRows) {
   EXPECT_EQ(small->scores, (std::vector<float>{1, 0, 0, 1, 0, .25F}));
 }
 
+TEST(Outcomes, KnowWhatAnswersCostWhereAllAgentsAreInTheFile) {
+  const Folder folder;
+  EXPECT_TRUE(read_outcomes(folder.path())->tokens.empty());
+  folder.write("outlen.csv", "id,m3,m1,other\nx,400,4,1\n7,3,1001,1\n9,0,8,1\n");
+  EXPECT_TRUE(read_outcomes(folder.path())->tokens.empty()) << "m2 is not there";
+  const auto small = read_outcomes(folder.path(), {"scores.csv", true});
+  ASSERT_TRUE(small);
+  EXPECT_EQ(small->tokens, (std::vector<uint32_t>{251, 1, 1, 100, 2, 0})) << "four characters a token, begun ones whole";
+  const std::vector<Place> places(3);
+  const RecordedCourse course(*small, places, {});
+  uint64_t sum = 0;
+  for (size_t t = 0; t < 3; ++t) sum += course.tokens(t, 0);
+  EXPECT_EQ(sum, 254U);
+}
+
 TEST(Outcomes, SayWhatIsWrongWhere) {
   const auto expect = [](const std::string& file, const std::string& text, std::vector<std::string> said, const OutcomesOptions& options = {}) {
     const Folder folder;
@@ -90,6 +105,8 @@ TEST(Outcomes, SayWhatIsWrongWhere) {
   expect("queries.jsonl", "\n", {"no line"});
   expect("models.csv", "model,size\nm1,1\n", {":1:", "'pool_small'"}, {"scores.csv", true});
   expect("models.csv", "model,pool_small\nm1,maybe\n", {":2:", "'maybe'"}, {"scores.csv", true});
+  expect("outlen.csv", "id,m1,m2,m3\n7,1,1,1\nx,1,-1,1\n9,1,1,1\n", {":3:", "'m2'", "'-1'", "characters"});
+  expect("outlen.csv", "id,m1,m2,m3\n7,1,1,1\nx,1,1,1\n", {"no row with id '9'"});
   expect("embeddings.f16", std::string(10, 'a'), {"10 bytes", "3 rows"});
   // Two rows of three numbers where three rows of two are expected: no unit vectors.
   expect("embeddings.f16", std::string("\x00\x3c\x00\x00\x00\x00\x00\x3c\x00\x00\x00\x00", 12), {"row 3", "length 0.000"});

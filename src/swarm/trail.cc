@@ -108,16 +108,29 @@ Reading Trail::read(const Features& features, uint64_t task_time, const TrailPar
   return reading;
 }
 
-void Trail::add(const Features& features, double score) {
+void Trail::add(const Features& features, double score, double weight) {
   for (int i = 0; i < features.count; ++i) {
     const auto a = static_cast<size_t>(i);
-    b_[features.index[a]] += features.value[a] * score;
+    b_[features.index[a]] += weight * (features.value[a] * score);
     for (int j = 0; j < features.count; ++j) {
       const auto c = static_cast<size_t>(j);
-      s_[features.index[a] * kQ + features.index[c]] += features.value[a] * features.value[c];
+      s_[features.index[a] * kQ + features.index[c]] += weight * (features.value[a] * features.value[c]);
     }
   }
-  n_ += 1;
+  n_ += weight;
+}
+
+void Trail::evaporate(double left) {
+  for (double& value : s_) value *= left;
+  for (double& value : b_) value *= left;
+  n_ *= left;
+}
+
+void Evidence::scale(double by) {
+  for (double& value : s) value *= by;
+  for (double& value : b) value *= by;
+  n *= by;
+  costs.sums.scale(by);
 }
 
 bool Trail::deposit(const Features& features, const std::array<double, kLandmarks>& similarity, int nearest,
@@ -246,6 +259,7 @@ Evidence remapped(const Evidence& evidence, const std::array<std::array<double, 
   Square half{};  // M S
   Evidence out;
   out.n = evidence.n;
+  out.costs = evidence.costs;
   for (size_t i = 0; i < kQ; ++i) {
     for (size_t k = 0; k < kQ; ++k) {
       const double factor = m(i, k);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "swarm/cost.h"
 #include "swarm/landmark.h"
 
 namespace colony::swarm {
@@ -27,6 +28,8 @@ struct Evidence {
   Square s{};
   Weights b{};
   double n = 0;
+  Costs costs;  // over all places
+  void scale(double by);
 };
 
 // What the trails of one node say about the population: sums, so that nodes add theirs up (1.7).
@@ -74,13 +77,15 @@ class Trail {
   // After the landmarks moved: S, b from nothing (fill with add()), detectors at rest, features of
   // what is under way anew.
   void restart(const LandmarkMap& map);
-  void add(const Features& features, double score);
+  void add(const Features& features, double score, double weight = 1);
+  // Time has passed: so much of the evidence is left, the estimate stays. To be followed by refresh().
+  void evaporate(double left);
 
   // Evidence of other writers, added on reading; null: none. An alarm drops it. To be followed by
   // refresh().
   void set_also(std::shared_ptr<const Evidence> also) { also_ = std::move(also); }
   const Evidence* also() const { return also_.get(); }
-  Evidence own() const { return {s_, b_, n_}; }  // this writer's alone
+  Evidence own() const { return {s_, b_, n_, {}}; }  // this writer's alone, without costs
   // The landmarks are other ones, and no log is left: S, b by `overlap` [new slot][old slot].
   void remap(const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap, const LandmarkMap& map);
 

@@ -113,10 +113,25 @@ class Replay(harness.Case):
         _, err = self.colony("replay-outcomes", self.folder / "nowhere", status=1)
         self.assertIn("nowhere", err)
 
+    def test_what_answers_cost_is_told_and_can_be_paid_for(self):
+        _, err = self.colony("replay-outcomes", self.set, "--seeds", 1, "--cost-weight", .1, status=1)
+        self.assertIn("outlen.csv", err)
+        lengths = ["id,all,law,math,art"] + [f"q{i},4000,400,400,400" for i in range(600)]
+        (self.set / "outlen.csv").write_text("\n".join(lengths) + "\n")
+        plain, paying = self.replay("--seeds", 2, "--cost-weight", .1)
+        self.assertEqual(paying["cost_weight"], .1)
+        self.assertGreater(plain["tokens_per_task"], 100)
+        self.assertLess(paying["tokens_per_task"], plain["tokens_per_task"])
+        alone, = self.replay("--seeds", 2)
+        self.assertEqual(alone["by_seed"], plain["by_seed"])
+        out, _ = self.colony("replay-outcomes", self.set, "--seeds", 1)
+        self.assertIn("TOKENS A TASK", out)
+
     def test_wrong_usage_is_two(self):
         for words, said in (((), "DIR"), ((self.set, "--synthetic", "main"), "DIR"), ((self.set, "--policy", "ucb"), "ucb1"), ((self.set, "--policy", ""), "--policy"),
                             ((self.set, "--policy", "per-domain-best"), "--labels"), ((self.set, "--ablate", "nothing"), "detection"),
-                            ((self.set, "--seeds", 0), "seeds"), ((self.set, "--pool", "large"), "small"), ((self.set, "--policy", "knn:k=x"), "'x'")):
+                            ((self.set, "--seeds", 0), "seeds"), ((self.set, "--pool", "large"), "small"), ((self.set, "--policy", "knn:k=x"), "'x'"),
+                            (("--synthetic", "load", "--ablations"), "load"), (("--synthetic", "newcomer", "--nodes", 2), "newcomer"), (("--synthetic", "main", "--cost-weight", .1), "DIR")):
             out, err = self.colony("replay-outcomes", *words, status=2)
             self.assertEqual(out, "")
             self.assertIn(said, err)

@@ -64,6 +64,8 @@ struct Scenario {
     s.rules.thresholds = rng.uniform() < .2;
     s.rules.price = rng.uniform() < .2;
     if (rng.uniform() < .25) s.rules.quorum = QuorumOptions::quick();
+    if (rng.uniform() < .2) s.rules.cost_weight = .1;
+    if (rng.uniform() < .2) s.rules.half_life_ms = 2000;
     return s;
   }
 };
@@ -180,7 +182,8 @@ class Simulation {
 
   Now now(NodeId id) const {
     const Machine& m = machines_[id];
-    return {m.heard, m.offset + static_cast<uint64_t>(now_ms_ * m.rate)};
+    const uint64_t ms = m.offset + static_cast<uint64_t>(now_ms_ * m.rate);
+    return {m.heard, ms, stopped_ ? 0 : ms};
   }
   static Place place(uint64_t task) {
     RngStream rng(77, task, 0, 7);
@@ -328,7 +331,7 @@ class Simulation {
           task.voted.emplace(p.agent, right);
           tell(p.node, Voted{p.what, p.agent, right ? 1 : 2 + luck.below(3), p.tokens, false});
         }
-        tell(p.node, Checked{p.what, p.agent, right ? 1.0 : 0.0, p.tokens, !s_.rules.quorum});
+        tell(p.node, Checked{p.what, p.agent, right ? 1.0 : 0.0, p.tokens, !s_.rules.quorum, 10 * dice()});
         break;
       }
       case Kind::kTick:
@@ -376,6 +379,7 @@ class Simulation {
     later_.clear();
     whole_ = true;
     sides_ = 0;
+    stopped_ = true;
     for (NodeId id = 0; id < s_.nodes; ++id) {
       if (!machines_[id].node) start(id, machines_[id].saved);
     }
@@ -406,6 +410,7 @@ class Simulation {
   uint64_t draws_ = 0, planned_ = 0;
   double now_ms_ = 0, faults_until_ = 0;
   bool whole_ = false;
+  bool stopped_ = false;  // no evidence fades any more: what fades is written anew for ever
   uint64_t sides_ = 0;  // bit i: the side node i is on
   std::vector<Machine> machines_;
   std::map<AgentId, NodeId> host_;

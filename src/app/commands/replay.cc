@@ -9,6 +9,7 @@
 
 #include "agent/place.h"
 #include "app/commands/doctor.h"
+#include "app/commands/replay_parts.h"
 #include "app/console.h"
 #include "app/session.h"
 #include "base/file.h"
@@ -122,7 +123,8 @@ struct Row {
   swarm::PolicySpec spec;
   std::string name;               // as printed
   std::vector<std::string> off;   // of the colony
-  std::vector<double> means, second_halves, regrets;  // a seed each
+  double cost_weight = 0;         // likewise
+  std::vector<double> means, second_halves, regrets, tokens;  // a seed each
   double seconds = 0;
   size_t decisions = 0;
 };
@@ -146,9 +148,11 @@ Json line_of(const Row& row, const Row& first, const ReplayOptions& options) {
                {"decisions_per_s", static_cast<double>(row.decisions) / row.seconds}};
   line["second_half_ci95"] = ends(student95(row.second_halves));
   line["regret_ci95"] = ends(student95(row.regrets));
+  if (mean(row.tokens) > 0) line["tokens_per_task"] = mean(row.tokens);
   line["first_seed"] = options.first_seed;
   line["by_seed"] = row.means;
   if (!row.off.empty()) line["without"] = row.off;
+  if (row.cost_weight > 0) line["cost_weight"] = row.cost_weight;
   if (&row != &first) {
     const auto apart = differences(row.means, first.means);
     line["against"] = {{"policy", first.name}, {"difference", mean(apart)}, {"ci95", ends(student95(apart))}};
@@ -160,6 +164,8 @@ void print_table(const std::vector<Row>& rows, bool synthetic) {
   const bool few = rows[0].means.size() < 10;  // then both kinds of intervals are shown
   std::vector<std::vector<std::string>> cells{{"POLICY", "MEAN", "SECOND HALF", "REGRET", "PAIRED WITH " + rows[0].name, "DECISIONS/S"}};
   if (few) cells[0].insert(cells[0].end() - 1, "BOOTSTRAP");
+  const bool tokens = mean(rows[0].tokens) > 0;
+  if (tokens) cells[0].insert(cells[0].end() - 1, "TOKENS A TASK");
   for (const Row& row : rows) {
     const auto& shown = synthetic ? row.regrets : row.means;
     const auto apart = differences(shown, synthetic ? rows[0].regrets : rows[0].means);
@@ -171,6 +177,7 @@ void print_table(const std::vector<Row>& rows, bool synthetic) {
       const Interval resampled = bootstrap95(apart);
       line.push_back(&row == rows.data() ? "" : fmt::format("[{:.{}f}, {:.{}f}]", resampled.low, digits, resampled.high, digits));
     }
+    if (tokens) line.push_back(fmt::format("{:.0f}", mean(row.tokens)));
     line.push_back(fmt::format("{:.0f}", static_cast<double>(row.decisions) / row.seconds));
     cells.push_back(std::move(line));
   }
@@ -201,8 +208,11 @@ Result<std::vector<swarm::PolicySpec>> read_policies(const std::string& words, b
 
 Status check_usage(const ReplayOptions& options) {
   if (options.folder.empty() == options.synthetic.empty()) return invalid("give either DIR or --synthetic VARIANT");
-  if (options.folder.empty() && (options.labels || options.drift || options.arrival || options.tasks > 0)) {
-    return invalid("--labels, --drift, --arrival and --tasks go with DIR");
+  if (options.folder.empty() && (options.labels || options.drift || options.arrival || options.tasks > 0 || options.cost_weight > 0)) {
+    return invalid("--labels, --drift, --arrival, --tasks and --cost-weight go with DIR");
+  }
+  if (is_parts_bench(options.synthetic) && (options.policies != ReplayOptions().policies || !options.ablate.empty() || options.ablations || options.nodes != 1)) {
+    return invalid("--synthetic {} has rows of its own: --policy, --ablate, --ablations and --nodes do not go with it", options.synthetic);
   }
   ASSIGN_OR_RETURN([[maybe_unused]] const auto specs, read_policies(options.policies, options.labels));
   for (const std::string& off : words_of(options.ablate)) {
@@ -213,6 +223,7 @@ Status check_usage(const ReplayOptions& options) {
 }
 
 Result<int> run_replay_outcomes(const ReplayOptions& options) {
+  if (is_parts_bench(options.synthetic)) return run_parts_bench(options.synthetic, options.seeds, options.first_seed, options.json);
   ASSIGN_OR_RETURN(const auto specs, read_policies(options.policies, options.labels));
   const auto off = words_of(options.ablate);
   std::vector<Row> rows;
@@ -221,6 +232,14 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
     row.spec = spec;
     row.name = spec.text();
     if (spec.name == "colony") row.off = off;
+  }
+  // The colony once more, paying for tokens, so that both stand in one table.
+  if (options.cost_weight > 0) {
+    Row& row = rows.emplace_back();
+    row.spec = {"colony", {}};
+    row.name = fmt::format("colony, {} for {} tokens", options.cost_weight, swarm::kCostReference);
+    row.off = off;
+    row.cost_weight = options.cost_weight;
   }
   if (options.ablations) {
     for (const std::string& word : swarm::switches(static_cast<swarm::NodeId>(options.nodes))) {
@@ -242,6 +261,10 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
     if (options.labels && outcomes.domains.size() < 2) {
       return invalid("{}: found {} distinct 'domain', expected at least 2 for --labels", (fs::path(options.folder) / "queries.jsonl").string(), outcomes.domains.size());
     }
+    if (options.cost_weight > 0 && outcomes.tokens.empty()) {
+      return invalid("--cost-weight: found no {} with a column for each of the {} agents, expected to know what answers cost",
+                     (fs::path(options.folder) / "outlen.csv").string(), outcomes.agents.size());
+    }
     if (!options.labels) {
       ASSIGN_OR_RETURN(places, find_places(outcomes, options));
     }
@@ -257,11 +280,12 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
     else course = std::make_unique<swarm::RecordedCourse>(outcomes, places, swarm::StreamOptions{seed, options.tasks, options.drift, options.arrival, options.labels});
     for (Row& row : rows) {
       if (interrupted()) return kInterrupted;
-      ASSIGN_OR_RETURN(const auto policy, swarm::make_policy(row.spec, *course, {static_cast<swarm::NodeId>(options.nodes), row.off}, seed));
+      ASSIGN_OR_RETURN(const auto policy, swarm::make_policy(row.spec, *course, {static_cast<swarm::NodeId>(options.nodes), row.off, row.cost_weight}, seed));
       const auto played = swarm::play(*course, *policy, clock);
       row.means.push_back(played.mean);
       row.second_halves.push_back(played.second_half);
       row.regrets.push_back(played.regret);
+      row.tokens.push_back(played.tokens);
       row.seconds += played.seconds;
       row.decisions += course->tasks();
       progress.show(++done, static_cast<int64_t>(rows.size() * options.seeds), row.name);

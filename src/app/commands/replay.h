@@ -22,6 +22,7 @@ struct ReplayOptions {
   uint64_t tasks = 0;      // 0: all
   std::string ablate;      // switched off in the colony, comma-separated
   bool ablations = false;  // the colony once more without each switch
+  double cost_weight = 0;  // what tokens cost a bid
   std::string home;
   ModelOptions model;      // for places without embeddings.f16
   bool json = false;

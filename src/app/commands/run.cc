@@ -45,6 +45,7 @@ Json to_json(const RunOptions& o, const CheckedTasks& tasks, const std::string& 
           {"raw", o.raw},
           {"quorum", o.quorum},
           {"no_gossip", !o.gossip},
+          {"half_life", o.half_life_days ? Json(*o.half_life_days) : Json()},
           {"budget_tokens", o.budget_tokens ? Json(*o.budget_tokens) : Json()},
           {"deadline", o.deadline_seconds ? Json(*o.deadline_seconds) : Json()}};
 }
@@ -84,6 +85,7 @@ Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
   o.quorum = quorum.value_or(false);
   o.gossip = !no_gossip.value_or(false);
   o.deadline_seconds = deadline;
+  ASSIGN_OR_RETURN(o.half_life_days, get_number(j, "half_life", "the run's options"));
   if (j.contains("seed") && j["seed"].is_number_unsigned()) o.seed = j["seed"].get<uint64_t>();
   else RETURN_IF_ERROR(number("seed", o.seed));
   if (j.contains("budget_tokens") && j["budget_tokens"].is_number_integer()) o.budget_tokens = j["budget_tokens"].get<uint64_t>();
@@ -264,6 +266,7 @@ Result<int> run_run(RunOptions options) {
   colony_options.raw = options.raw;
   colony_options.adapter = session->adapter;
   colony_options.rules.gossip = options.gossip;
+  if (options.half_life_days) colony_options.rules.half_life_ms = std::max<uint64_t>(1, static_cast<uint64_t>(*options.half_life_days * 24 * 3600 * 1000));
   if (options.quorum) {
     colony_options.rules.quorum.emplace();
     colony_options.rules.quorum_by_spread = true;

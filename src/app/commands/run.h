@@ -23,6 +23,7 @@ struct RunOptions {
   bool raw = false;
   bool quorum = false;           // votes instead of one answer a task
   bool gossip = true;            // nodes share what they learn
+  std::optional<double> half_life_days;  // of what was learned; unset: it does not fade with time
   std::optional<uint64_t> budget_tokens;
   std::optional<double> deadline_seconds;
   std::string resume;            // "" = a new run; "last" or a run's name
