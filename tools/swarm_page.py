@@ -56,6 +56,34 @@ class Page:
                          f"{line['regret']:.0f}", paired, f"{line['decisions_per_s']:,.0f}"])
         self.table(title, ["policy", "mean", "second half", "regret", "paired with the first", "decisions/s"], rows)
 
+    def costs(self):
+        rows = []
+        for name, words in (SETS[0], SETS[2]):
+            for at, weight in enumerate(("0.01", "0.03", "0.1", "0.3")):
+                plain, paying = self.recorded(*words, "--cost-weight", weight)
+                if at == 0:
+                    rows.append([name, "0", f"{share(plain['mean'])} {interval(plain['ci95'])}", f"{plain['tokens_per_task']:.0f}", ""])
+                against = paying["against"]
+                rows.append([name, weight, f"{share(paying['mean'])} {interval(paying['ci95'])}", f"{paying['tokens_per_task']:.0f}",
+                             f"{against['difference']:+.4f} {interval(against['ci95'])}"])
+        self.table("Bids that pay for tokens", ["set", "success for 256 tokens", "mean", "tokens a task", "paired with 0"], rows)
+
+    def parts(self):
+        def cell(line, key, digits, sign=""):
+            low, high = line[key + "_ci95"]
+            text = f"{line[key]:{sign}.{digits}f} ±{(high - low) / 2:.{digits}f}"
+            return text.replace("0.", ".") if digits == 4 else text
+
+        loads = self.lines(["--synthetic", "load"])
+        rows = [[line["bench"], f"`{line['policy']}`", cell(line, "goodput", 4), cell(line["against"], "goodput", 4, "+") if "against" in line else "",
+                 cell(line, "p95_seconds", 1), cell(line["against"], "p95_seconds", 1, "+") if "against" in line else "", cell(line, "right", 4), f"{line['bids_per_task']:.1f}"] for line in loads]
+        self.table("Agents with queues: prices and response thresholds",
+                   ["load", "policy", "right and in time", "paired", "p95 seconds", "paired", "right, however late", "bids a task"], rows)
+        rows = [[line["policy"], cell(line, "success", 4), cell(line["against"], "success", 4, "+") if "against" in line else "", cell(line, "tasks_to_half", 0),
+                 cell(line["against"], "tasks_to_half", 0, "+") if "against" in line else "", f"{line['bids_per_task']:.1f}"] for line in self.lines(["--synthetic", "newcomer"])]
+        self.table("A good agent is born among 200 on 16 nodes: dances",
+                   ["who is asked", "success", "paired", "tasks until it has half", "paired", "bids a task"], rows)
+
     def write(self):
         for name, words in SETS:
             self.policies(f"Stationary: {name}", self.recorded(*words, "--policy", BASELINES))
@@ -81,6 +109,8 @@ class Page:
                 regret = line["regret_ci95"]
                 rows.append([variant, f"`{line['policy']}`", f"{line['regret']:.0f} ±{(regret[1] - regret[0]) / 2:.0f}", share(line["second_half"])])
         self.table("Synthetic bench of changing experts: total regret", ["variant", "policy", "regret", "mean score, second half"], rows)
+        self.costs()
+        self.parts()
         page = self.options.page.read_text()
         before, after = page[:page.index(BEGIN) + len(BEGIN)], page[page.index(END):]
         self.options.page.write_text(before + "\n" + "\n".join(self.text) + after)

@@ -20,6 +20,8 @@ struct ReadAt {
   TrailParts parts;
 };
 
+struct Member;
+
 class Candidates {
  public:
   static constexpr size_t kMost = 24;
@@ -27,6 +29,7 @@ class Candidates {
   struct Hosted {
     AgentId agent = 0;
     const Trail* trail = nullptr;
+    Member* member = nullptr;  // the node's own, not looked at here
   };
 
   // Who is hosted, or where landmarks are, has changed: begin() is to be called before the next use.

@@ -11,21 +11,16 @@ constexpr double kPrior = 8;        // deposits that a mean further out counts f
 
 double fading(uint64_t from, uint64_t to) { return to > from ? std::exp(-static_cast<double>(to - from) / kMemory) : 1; }
 
-struct Spread {
-  double mean = 0, variance = 0;
-};
-Spread shrunk(double n, double sum, double squares, const Spread& towards) {
-  Spread out;
-  out.mean = (sum + kPrior * towards.mean) / (n + kPrior);
+// One sum of `n` deposits and its squares, drawn towards another. share: 1 / (n + kPrior).
+CostSpread shrunk(double n, double sum, double squares, const CostSpread& towards, double share) {
+  CostSpread out;
+  out.mean = (sum + kPrior * towards.mean) * share;
   const double around = squares + out.mean * (n * out.mean - 2 * sum);  // Σ (y − mean)²
-  out.variance = (std::max(around, 0.0) + kPrior * towards.variance) / (n + kPrior);
+  out.variance = (std::max(around, 0.0) + kPrior * towards.variance) * share;
   return out;
 }
-Spread plain(double n, double sum, double squares) {
-  const double mean = sum / n;
-  return {mean, std::max(squares / n - mean * mean, 0.0)};
-}
-double expected(const Spread& logarithm) { return std::min(std::expm1(logarithm.mean + logarithm.variance / 2), kCostMost); }
+// exp() and no expm1(): some thousand are predicted a millisecond, and costs near nothing are nobody's matter.
+double expected(const CostSpread& logarithm) { return std::clamp(std::exp(logarithm.mean + logarithm.variance / 2) - 1, 0.0, kCostMost); }
 
 }  // namespace
 
@@ -65,18 +60,27 @@ CostSums CostTrail::deposit(int slot, uint64_t tokens, double ms, uint64_t task_
   return one;
 }
 
-Cost CostTrail::predict(int slot, uint64_t task_time, const Costs& everybody) const {
-  const CostSums& base = everybody.sums.n > 0 ? everybody.sums : also_.sums;
-  if (!(base.n > 0)) return {};
-  const double fade = fading(all_.at, task_time), also = also_.sums.n > 0 ? fading(also_.at, task_time) : 0;
-  const CostSums& cell = cells_[static_cast<size_t>(slot + 1)];
-  const auto of = [&](double CostSums::*sum, double CostSums::*squares) {
-    const Spread all = plain(base.n, base.*sum, base.*squares);
-    const Spread agent = shrunk(fade * all_.sums.n + also * also_.sums.n, fade * all_.sums.*sum + also * also_.sums.*sum,
-                                fade * all_.sums.*squares + also * also_.sums.*squares, all);
-    return expected(shrunk(fade * cell.n, fade * cell.*sum, fade * cell.*squares, agent));
-  };
-  return {of(&CostSums::tokens, &CostSums::tokens_squared), of(&CostSums::ms, &CostSums::ms_squared)};
+CostLevel::CostLevel(const Costs& costs) {
+  const CostSums& c = costs.sums;
+  known = c.n > 0;
+  if (!known) return;
+  tokens.mean = c.tokens / c.n;
+  tokens.variance = std::max(c.tokens_squared / c.n - tokens.mean * tokens.mean, 0.0);
+  ms.mean = c.ms / c.n;
+  ms.variance = std::max(c.ms_squared / c.n - ms.mean * ms.mean, 0.0);
+}
+
+Cost CostTrail::predict(int slot, uint64_t task_time, const CostLevel& everybody) const {
+  if (!everybody.known) return also_.sums.n > 0 ? predict(slot, task_time, CostLevel(also_)) : Cost{};
+  const double fade = fading(all_.at, task_time);
+  CostSums agent, cell;
+  agent.add(all_.sums, fade);
+  if (also_.sums.n > 0) agent.add(also_.sums, fading(also_.at, task_time));
+  cell.add(cells_[static_cast<size_t>(slot + 1)], fade);
+  const double agent_share = 1 / (agent.n + kPrior), cell_share = 1 / (cell.n + kPrior);
+  const CostSpread tokens = shrunk(agent.n, agent.tokens, agent.tokens_squared, everybody.tokens, agent_share);
+  const CostSpread ms = shrunk(agent.n, agent.ms, agent.ms_squared, everybody.ms, agent_share);
+  return {expected(shrunk(cell.n, cell.tokens, cell.tokens_squared, tokens, cell_share)), expected(shrunk(cell.n, cell.ms, cell.ms_squared, ms, cell_share))};
 }
 
 void CostTrail::remap(const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap) {

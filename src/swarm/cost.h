@@ -30,6 +30,16 @@ struct Costs {
   void add(Costs other);             // as they stand at the later of the two times
 };
 
+// Mean and variance of the logarithms.
+struct CostSpread {
+  double mean = 0, variance = 0;
+};
+struct CostLevel {
+  bool known = false;
+  CostSpread tokens, ms;
+  CostLevel(const Costs& costs);  // implicit: where many are predicted it is made once
+};
+
 struct Cost {
   double tokens = 0, ms = 0;
 };
@@ -41,7 +51,7 @@ class CostTrail {
   // What one answer at `slot` (-1: no landmark) cost. ms: not negative, not NaN. Returns what was added.
   CostSums deposit(int slot, uint64_t tokens, double ms, uint64_t task_time);
   // Of an answer at `slot`; nothing where nobody's cost is known. `everybody`: of all agents, this one included.
-  Cost predict(int slot, uint64_t task_time, const Costs& everybody) const;
+  Cost predict(int slot, uint64_t task_time, const CostLevel& everybody) const;
   // The agent's, over all places.
   const Costs& all() const { return all_; }
   // What other nodes know of the agent: counts towards its mean.

@@ -144,13 +144,19 @@ void Node::State::received(const Announce& m, const Now& now) {
   const Features features = features_of(similarity);
   know_candidates(now);
   const ReadAt at_now = read_at(now, candidates.hosted().size());
-  std::vector<AgentId> answering = m.asked;
-  if (answering.empty()) {
-    for (const uint32_t at : candidates.pick(features, RngStream(options.seed, m.task, options.id, kStreamScout))) answering.push_back(candidates.hosted()[at].agent);
+  std::vector<std::pair<AgentId, Member*>> answering;
+  if (m.asked.empty()) {
+    for (const uint32_t at : candidates.pick(features, RngStream(options.seed, m.task, options.id, kStreamScout))) {
+      answering.emplace_back(candidates.hosted()[at].agent, candidates.hosted()[at].member);
+    }
+  }
+  for (const AgentId id : m.asked) {
+    if (const auto at = members.find(id); at != members.end() && at->second.hosted) answering.emplace_back(id, &at->second);
   }
   effects.reserve(answering.size());
   const auto nearest = options.places ? map.nearest(similarity) : std::nullopt;
   const int slot = nearest ? static_cast<int>(*nearest) : -1;
+  const CostLevel everybody(costs);
   // The best agent of this node on the whole always answers; others by threshold.
   AgentId always = 0;
   if (options.thresholds) {
@@ -161,10 +167,8 @@ void Node::State::received(const Announce& m, const Now& now) {
       always = id;
     }
   }
-  for (const AgentId id : answering) {
-    const auto at = members.find(id);
-    if (at == members.end() || !at->second.hosted) continue;
-    Member& member = at->second;
+  for (const auto& [id, asked_member] : answering) {
+    Member& member = *asked_member;
     const Reading r = member.trail.read(features, at_now.task_time, at_now.parts);
     if (options.price) member.price = next_price(member.price, static_cast<double>(member.trail.under_way()), kLoadTarget);
     if (options.thresholds && id != always) {
@@ -175,7 +179,7 @@ void Node::State::received(const Announce& m, const Now& now) {
     }
     Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, member.trail.n(), static_cast<double>(member.trail.under_way()), m.round};
     bid.index = (options.trails ? r.mean + r.recent + at_now.optimism * r.deviation : 0) - (options.price ? member.price : 0);
-    const Cost cost = member.cost.predict(slot, now.task_time, costs);
+    const Cost cost = member.cost.predict(slot, now.task_time, everybody);
     bid.tokens = static_cast<float>(cost.tokens);
     bid.ms = static_cast<float>(cost.ms);
     if (options.cost_weight > 0) bid.index -= options.cost_weight * cost.tokens / kCostReference;
@@ -210,8 +214,8 @@ ReadAt Node::State::read_at(const Now& now, size_t hosted) const {
 void Node::State::know_candidates(const Now& now) {
   if (candidates.known()) return;
   std::vector<Candidates::Hosted> hosted;
-  for (const auto& [id, member] : members) {
-    if (member.hosted) hosted.push_back({id, &member.trail});
+  for (auto& [id, member] : members) {
+    if (member.hosted) hosted.push_back({id, &member.trail, &member});
   }
   const size_t count = hosted.size();
   candidates.begin(std::move(hosted), count > options.scan_all, map, read_at(now, count));
