@@ -234,7 +234,7 @@ void Node::State::learn(const Announce& m, const Now& now) {
       map.adopt(*replica.landmarks());
       landmarks_id = replica.landmarks()->id();
     }
-    move_costs(*before);
+    move_costs(before->overlap(map));
     fill_from_log();
     candidates.forget();
     map.close_full_log();

@@ -45,12 +45,7 @@ void Node::State::write_records() {
     if (!member.unwritten) continue;
     member.unwritten = false;
     Evidence e = member.trail.own();
-    if (member.returned && member.returned_landmarks == landmarks_id) {
-      for (size_t i = 0; i < e.s.size(); ++i) e.s[i] += member.returned->s[i];
-      for (size_t j = 0; j < kFeatures; ++j) e.b[j] += member.returned->b[j];
-      e.n += member.returned->n;
-      e.costs = member.returned->costs;
-    }
+    if (member.returned && member.returned_landmarks == landmarks_id) e.add(*member.returned);
     e.costs.add(member.cost.all());
     replica.write(trail_record(id, landmarks_id, e));
   }
@@ -112,7 +107,7 @@ void Node::State::use_landmarks(const std::shared_ptr<const Landmarks>& landmark
   map.adopt(*landmarks);
   candidates.forget();
   const auto overlap = before.overlap(map);
-  move_costs(before);
+  move_costs(overlap);
   for (auto& [id, member] : members) {
     if (member.returned && member.returned_landmarks == before_id && before.count() > 0) {
       member.returned = std::make_shared<const Evidence>(remapped(*member.returned, overlap));

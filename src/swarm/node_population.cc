@@ -59,10 +59,7 @@ void Node::State::refresh(AgentId id, Member& member) {
     const auto add = [&](Evidence e) {
       e.costs.at = std::min(e.costs.at, task_time);  // nothing is later than now
       if (!also) also = std::make_shared<Evidence>();
-      for (size_t i = 0; i < e.s.size(); ++i) also->s[i] += e.s[i];
-      for (size_t j = 0; j < kFeatures; ++j) also->b[j] += e.b[j];
-      also->n += e.n;
-      also->costs.add(e.costs);
+      also->add(e);
     };
     if (member.returned && member.returned_landmarks == landmarks_id) add(*member.returned);
     const auto& trails = replica.trails();
@@ -144,8 +141,7 @@ void Node::State::fill_from_log() {
 }
 
 // Costs are not in the log: they go to the new landmarks as the old ones lie among them.
-void Node::State::move_costs(const LandmarkMap& before) {
-  const auto overlap = before.overlap(map);
+void Node::State::move_costs(const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap) {
   for (auto& [id, member] : members) member.cost.remap(overlap);
 }
 

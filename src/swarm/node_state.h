@@ -187,7 +187,7 @@ struct Node::State {
   TrailParts parts() const { return {options.recent, options.detection}; }
   ReadAt read_at(const Now& now, size_t hosted) const;
   void fill_from_log();
-  void move_costs(const LandmarkMap& before);
+  void move_costs(const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap);
   void time_passes(uint64_t ms);
   double left_of(NodeId writer) const;
   void end_lease(std::map<std::pair<TaskId, AgentId>, Lease>::iterator at);

@@ -126,6 +126,13 @@ void Trail::evaporate(double left) {
   n_ *= left;
 }
 
+void Evidence::add(const Evidence& other) {
+  for (size_t i = 0; i < s.size(); ++i) s[i] += other.s[i];
+  for (size_t j = 0; j < b.size(); ++j) b[j] += other.b[j];
+  n += other.n;
+  costs.add(other.costs);
+}
+
 void Evidence::scale(double by) {
   for (double& value : s) value *= by;
   for (double& value : b) value *= by;

@@ -29,6 +29,7 @@ struct Evidence {
   Weights b{};
   double n = 0;
   Costs costs;  // over all places
+  void add(const Evidence& other);
   void scale(double by);
 };
 

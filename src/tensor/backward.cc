@@ -10,7 +10,6 @@
 namespace colony::tensor {
 namespace {
 
-
 template <typename Body>
 void over_rows(int64_t rows, ThreadPool& pool, const Body& body) {
   const auto parts = static_cast<int>(std::clamp<int64_t>(rows / 4, 1, 4L * pool.threads()));
