@@ -426,7 +426,8 @@ bool groups32(const uint8_t* b, std::span<uint16_t> d, std::span<uint16_t> m, st
       for (size_t j = 0; j < 32; ++j) to[j] = b[kHead + j] ^ 0x80;
     } else {
       const uint32_t high = bits == 5 ? u32(b + kHead) : 0;
-      const uint8_t* nibbles = b + kHead + kHigh;
+      uint8_t nibbles[16];  // a copy, so that the compiler may take them all at once
+      std::memcpy(nibbles, b + kHead + kHigh, sizeof(nibbles));
       for (size_t j = 0; j < 16; ++j) {
         to[j] = static_cast<uint8_t>((nibbles[j] & 15) | (high >> j & 1) << 4);
         to[16 + j] = static_cast<uint8_t>(nibbles[j] >> 4 | (high >> (16 + j) & 1) << 4);

@@ -83,7 +83,7 @@ MachineLimits measure_limits(ThreadPool& pool, const Clock& clock) {
   };
   limits.f32_gop_per_s = peak(kernels().peak_f32);
   limits.bf16_gop_per_s = peak(kernels().peak_bf16);
-  limits.int8_gop_per_s = peak(kernels().peak_int8);
+  limits.int8_gop_per_s = peak(kernels().tiles != nullptr ? kernels().tiles->peak_int8 : kernels().peak_int8);
   return limits;
 }
 

@@ -4,8 +4,14 @@
 #include <cstdlib>
 #include <fstream>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 namespace colony::tensor {
 namespace {
+
+// The system keeps the tiles of a process that has asked for them (Linux: arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA).
+bool tiles_granted() { return ::syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
 
 Cpu detect() {
   Cpu c;
@@ -25,14 +31,15 @@ Cpu detect() {
     if (flags.empty() && line.starts_with("flags")) flags = line.substr(colon + 1) + " ";
     if (!flags.empty() && !c.model.empty()) break;
   }
+  c.amx = c.avx512_vnni && flags.find(" amx_tile ") != std::string::npos && flags.find(" amx_int8 ") != std::string::npos && tiles_granted();
   c.avx_vnni = c.avx2 && flags.find(" avx_vnni ") != std::string::npos;
 #ifdef COLONY_EMULATED  // tests/emulated
-  c.avx512 = c.avx512_vnni = c.avx512_bf16 = true;
+  c.avx512 = c.avx512_vnni = c.avx512_bf16 = c.amx = true;
 #endif
   return c;
 }
 
-constexpr std::array<const char*, 5> kLevels = {"avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"};
+constexpr std::array<const char*, 6> kLevels = {"avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "amx"};
 
 struct Found {
   Cpu cpu;
@@ -50,16 +57,17 @@ Found find() {
   if (wanted == nullptr || *wanted == '\0') return found;
   size_t level = 0;
   while (level < kLevels.size() && std::string_view(wanted) != kLevels[level]) ++level;
-  const std::array<bool, 5> has = {c.avx2, c.avx_vnni, c.avx512, c.avx512_vnni, c.avx512_bf16};
+  const std::array<bool, 6> has = {c.avx2, c.avx_vnni, c.avx512, c.avx512_vnni, c.avx512_bf16, c.amx};
   if (level == kLevels.size()) {
     found.problem = std::string("COLONY_ISA=") + wanted +
-                    " is none of avx2, avxvnni, avx512, avx512vnni, avx512bf16";
+                    " is none of avx2, avxvnni, avx512, avx512vnni, avx512bf16, amx";
     return found;
   }
   if (!has[level]) {
     found.problem = std::string("COLONY_ISA=") + wanted + ", but this machine lacks it";
     return found;
   }
+  if (level < 5) c.amx = false;
   if (level < 4) c.avx512_bf16 = false;
   if (level < 3) c.avx512_vnni = false;
   if (level < 2) c.avx512 = false;
@@ -79,8 +87,7 @@ std::string isa_problem() { return found().problem; }
 
 std::string isa_name() {
   const Cpu& c = cpu();
-  if (c.avx512_bf16 && c.avx512_vnni) return "avx512vnni+bf16";
-  if (c.avx512_vnni) return "avx512vnni";
+  if (c.avx512_vnni) return std::string("avx512vnni") + (c.avx512_bf16 ? "+bf16" : "") + (c.amx ? "+amx" : "");
   if (c.avx512_bf16) return "avx512bf16";
   if (c.avx512) return "avx512";
   if (c.avx_vnni) return "avxvnni";

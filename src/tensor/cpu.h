@@ -1,8 +1,8 @@
 // What this machine can do, found at run time. Kernels choose their path by this and nothing else.
 //
 // The environment variable COLONY_ISA lowers it, to test the fallbacks and to measure them:
-// avx2 < avxvnni < avx512 < avx512vnni < avx512bf16 (AMX has no kernels yet). A level the machine lacks is an error
-// that says so (see isa_problem()).
+// avx2 < avxvnni < avx512 < avx512vnni < avx512bf16 < amx. A level the machine lacks is an error that says so
+// (see isa_problem()).
 #pragma once
 #include <string>
 
@@ -14,6 +14,7 @@ struct Cpu {
   bool avx512 = false;       // f, bw, dq, vl
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
+  bool amx = false;          // tiles of bytes, with avx512_vnni, granted by the system
   std::string model;         // "AMD EPYC …" as the kernel names it; "" when unknown
 };
 
@@ -21,7 +22,7 @@ struct Cpu {
 const Cpu& cpu();
 // "" or what is wrong: no AVX2 on this machine, or COLONY_ISA names a level it lacks.
 std::string isa_problem();
-// For logs and benches: "avx512vnni+bf16" and the like.
+// For logs and benches: "avx512vnni+bf16", "avx512vnni+bf16+amx" and the like.
 std::string isa_name();
 
 }  // namespace colony::tensor

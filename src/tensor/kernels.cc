@@ -31,6 +31,7 @@ Kernels choose(const Cpu& c) {
     k.panel_bf16 = kKernelsAvx512Bf16.panel_bf16;
     k.peak_bf16 = kKernelsAvx512Bf16.peak_bf16;
   }
+  if (c.amx) k.tiles = &kKernelsAmx;
   return k;
 }
 
@@ -60,12 +61,18 @@ ForceIsa::ForceIsa(const char* level) : before_(forced) {
     c.avx512 = c.avx512_bf16 = true;
     return choose(c);
   }();
+  static const Kernels amx = [] {
+    Cpu c;
+    c.avx512 = c.avx512_vnni = c.avx512_bf16 = c.amx = true;
+    return choose(c);
+  }();
   const std::string_view name(level);
   if (name == "avx2" && cpu().avx2) forced = &avx2, available_ = true;
   if (name == "avxvnni" && cpu().avx_vnni) forced = &avxvnni, available_ = true;
   if (name == "avx512" && cpu().avx512) forced = &avx512, available_ = true;
   if (name == "avx512vnni" && cpu().avx512_vnni) forced = &vnni, available_ = true;
   if (name == "avx512bf16" && cpu().avx512_bf16) forced = &bf16, available_ = true;
+  if (name == "amx" && cpu().amx) forced = &amx, available_ = true;
 }
 
 ForceIsa::~ForceIsa() { forced = before_; }

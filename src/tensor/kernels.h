@@ -72,6 +72,22 @@ struct LoraExpand {
   int64_t ldy = 0, n = 0;
 };
 
+// Products of int8 and int4 weights by tiles. Each sum is the panels' of the same name to the bit.
+inline constexpr int kTileRows = 16;  // a matrix with fewer rows goes to the panels
+struct TileKernels {
+  // Around a thread's panels of one matrix; left_over: its rows % kTileRows.
+  void (*configure)(int left_over) = nullptr;
+  void (*release)() = nullptr;
+  // A row of quantize_row's numbers, k a multiple of 32, as the two panels of 13-bit activations take it: of each
+  // group the 32 lower parts p & 127, then the 32 upper parts p >> 7, bytes all.
+  void (*split_planes)(int16_t* p, int64_t k) = nullptr;
+  void (*panel_int8)(const PanelArgs&) = nullptr;
+  void (*panel_int8_x8)(const PanelArgs&) = nullptr;
+  void (*panel_int4)(const PanelArgs&) = nullptr;
+  void (*panel_int4_x8)(const PanelArgs&) = nullptr;
+  double (*peak_int8)(int64_t n) = nullptr;  // as Kernels::peak_int8
+};
+
 struct Kernels {
   void (*panel_f32)(const PanelArgs&) = nullptr;
   void (*panel_bf16)(const PanelArgs&) = nullptr;
@@ -109,6 +125,7 @@ struct Kernels {
   double (*peak_bf16)(int64_t n) = nullptr;
   double (*peak_int8)(int64_t n) = nullptr;
   uint64_t (*read_bytes)(const void* p, int64_t bytes) = nullptr;  // bytes: a multiple of 1024
+  const TileKernels* tiles = nullptr;  // null where there are none
 };
 
 extern const Kernels kKernelsAvx2;
@@ -116,6 +133,7 @@ extern const Kernels kKernelsAvxVnni;    // int8 and int4 panels only; the rest 
 extern const Kernels kKernelsAvx512;
 extern const Kernels kKernelsAvx512Vnni;  // int8 and int4 panels only; the rest as AVX-512
 extern const Kernels kKernelsAvx512Bf16;  // bf16 panels only; the rest as AVX-512
+extern const TileKernels kKernelsAmx;     // beside AVX-512 with VNNI
 
 // The best for cpu(); tests may force another with ForceKernels.
 const Kernels& kernels();
@@ -123,7 +141,7 @@ const Kernels& kernels();
 // For tests: every kernel as on a machine with no more than this, until destroyed. Threads: one.
 class ForceIsa {
  public:
-  explicit ForceIsa(const char* level);  // "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"
+  explicit ForceIsa(const char* level);  // "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "amx"
   ~ForceIsa();
   bool available() const { return available_; }
 

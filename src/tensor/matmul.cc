@@ -4,6 +4,8 @@
 // a block of activations stays in the second-level cache while a part's panels pass over it.
 #include "tensor/matmul.h"
 
+#include <immintrin.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -18,7 +20,7 @@ namespace colony::tensor {
 namespace {
 
 constexpr int64_t kRowBlock = 96;
-
+static_assert(kRowBlock % kTileRows == 0, "rows are left over in the last block alone");
 
 uint64_t panel_bytes(WeightType type, int64_t k) {
   switch (type) {
@@ -135,6 +137,97 @@ Group quantize_group4(const float* w, int64_t count, uint8_t* q) {
   return best;
 }
 
+// [32 outputs, a group's k] of bytes, `stride` from an output to the next, into [k / few, 32 outputs, few].
+// By SSE2, which every x86-64 has.
+void interleave(const uint8_t* q, size_t stride, int64_t few, uint8_t* out) {
+  const auto load = [&](size_t output, size_t byte) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(q + output * stride + byte)); };
+  const auto store = [&](size_t row, size_t byte, __m128i x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(out + row * kPanel * static_cast<size_t>(few) + byte), x); };
+  for (size_t k = 0; k < kGroup; k += 16) {
+    if (few == 4) {
+      for (size_t j = 0; j < kPanel; j += 4) {
+        const __m128i a = load(j, k), b = load(j + 1, k), c = load(j + 2, k), d = load(j + 3, k);
+        const __m128i ab0 = _mm_unpacklo_epi32(a, b), ab1 = _mm_unpackhi_epi32(a, b), cd0 = _mm_unpacklo_epi32(c, d), cd1 = _mm_unpackhi_epi32(c, d);
+        store(k / 4, 4 * j, _mm_unpacklo_epi64(ab0, cd0));
+        store(k / 4 + 1, 4 * j, _mm_unpackhi_epi64(ab0, cd0));
+        store(k / 4 + 2, 4 * j, _mm_unpacklo_epi64(ab1, cd1));
+        store(k / 4 + 3, 4 * j, _mm_unpackhi_epi64(ab1, cd1));
+      }
+      continue;
+    }
+    for (size_t j = 0; j < kPanel; j += 8) {
+      __m128i pairs[8], fours[8];  // of outputs: k, k + 2, … of outputs 0, 1; of 0 … 3; of 0 … 7
+      for (size_t i = 0; i < 4; ++i) {
+        const __m128i a = load(j + 2 * i, k), b = load(j + 2 * i + 1, k);
+        pairs[2 * i] = _mm_unpacklo_epi16(a, b);
+        pairs[2 * i + 1] = _mm_unpackhi_epi16(a, b);
+      }
+      for (size_t half = 0; half < 2; ++half) {
+        for (size_t i = 0; i < 2; ++i) {
+          const __m128i a = pairs[4 * i + half], b = pairs[4 * i + 2 + half];
+          fours[4 * half + i] = _mm_unpacklo_epi32(a, b);
+          fours[4 * half + 2 + i] = _mm_unpackhi_epi32(a, b);
+        }
+      }
+      for (size_t i = 0; i < 4; ++i) {
+        store(k / 2 + 2 * i, 2 * j, _mm_unpacklo_epi64(fours[2 * i], fours[2 * i + 1]));
+        store(k / 2 + 2 * i + 1, 2 * j, _mm_unpackhi_epi64(fours[2 * i], fours[2 * i + 1]));
+      }
+    }
+  }
+}
+
+// One panel of int8 or int4: outputs first … first + outputs - 1; those that are missing stay zero.
+void pack_groups(std::byte* panel, WeightType type, int64_t k, int64_t first, int64_t outputs, const RowSource& rows, const PackOptions& options) {
+  const bool int4 = type == WeightType::kInt4;
+  const bool may_be_stored = options.stored && k % kGroup == 0;
+  const auto groups = static_cast<size_t>(round_up(k, kGroup) / kGroup), stride = groups * kGroup;
+  std::vector<uint8_t> steps(kPanel * stride);
+  std::vector<uint16_t> scales(kPanel * groups), leasts(kPanel * groups);
+  std::vector<float> row;
+  for (int64_t j = 0; j < outputs; ++j) {
+    const auto q = std::span(steps).subspan(static_cast<size_t>(j) * stride, stride);
+    const auto d = std::span(scales).subspan(static_cast<size_t>(j) * groups, groups), m = std::span(leasts).subspan(static_cast<size_t>(j) * groups, groups);
+    if (may_be_stored && options.stored(first + j, {d, m, q, int4 ? 15 : 255})) continue;
+    row.resize(static_cast<size_t>(k));
+    rows(first + j, row);
+    for (size_t g = 0; g < groups; ++g) {
+      const float* w = row.data() + g * kGroup;
+      uint8_t* own = q.data() + g * kGroup;
+      const int64_t count = std::min<int64_t>(kGroup, k - static_cast<int64_t>(g) * kGroup);
+      if (int4) {
+        const Group group = quantize_group4(w, count, own);
+        d[g] = group.d, m[g] = group.m;
+        continue;
+      }
+      float last[kGroup];
+      if (count < kGroup) {  // filled up with what leaves the range as it is
+        for (int64_t i = 0; i < kGroup; ++i) last[i] = w[i < count ? i : 0];
+        w = last;
+      }
+      kernels().quantize_group8(w, own, &d[g], &m[g]);
+    }
+  }
+  const int64_t few = together(options.activations);
+  for (size_t g = 0; g < groups; ++g) {
+    auto* to = reinterpret_cast<uint8_t*>(panel) + g * (int4 ? kInt4GroupBytes : kInt8GroupBytes);
+    if (int4) {
+      uint8_t bytes[kGroup * kPanel];
+      interleave(steps.data() + g * kGroup, stride, few, bytes);
+      const int64_t half = few * kPanel;  // a row of fours or pairs, beside the next one in one byte
+      for (int64_t i = 0; i < kGroup * kPanel / 2; ++i) {
+        const int64_t from = i / half * 2 * half + i % half;
+        to[i] = static_cast<uint8_t>((bytes[from] & 15) | bytes[from + half] << 4);
+      }
+      to += kGroup * kPanel / 2;
+    } else {
+      interleave(steps.data() + g * kGroup, stride, few, to);
+      to += kGroup * kPanel;
+    }
+    auto* own = reinterpret_cast<uint16_t*>(to);
+    for (size_t j = 0; j < kPanel; ++j) own[j] = scales[j * groups + g], own[kPanel + j] = leasts[j * groups + g];
+  }
+}
+
 }  // namespace
 
 std::string_view weight_type_name(WeightType type) {
@@ -175,7 +268,7 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
   matrix.state_ = std::make_unique<State>();
   State& s = *matrix.state_;
   s.type = type;
-  const Activations activations = s.activations = options.activations;
+  s.activations = options.activations;
   s.n = n;
   s.k = k;
   s.panels = round_up(n, kPanel) / kPanel;
@@ -183,76 +276,20 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
   if (options.memory.empty()) s.memory = Memory(s.bytes());
   s.data = options.memory.empty() ? s.memory.data() : options.memory.data();
   CHECK(options.memory.empty() || (options.memory.size() == s.bytes() && reinterpret_cast<uintptr_t>(s.data) % 64 == 0), "the memory of a matrix");
-  const Kernels& kernel = kernels();
+  const bool grouped = type == WeightType::kInt8 || type == WeightType::kInt4;
   pool.run(static_cast<int>(s.panels), [&](int p) {
+    const int64_t first = int64_t{p} * kPanel, outputs = std::min<int64_t>(kPanel, n - first);
+    if (grouped) {
+      pack_groups(s.panel(p), type, k, first, outputs, rows, options);
+      return;
+    }
     std::vector<float> row(static_cast<size_t>(k));
-    const int q_most = type == WeightType::kInt4 ? 15 : 255;
-    const bool may_be_stored = (type == WeightType::kInt4 || type == WeightType::kInt8) && options.stored && k % kGroup == 0;
-    const auto groups = static_cast<size_t>(may_be_stored ? k / kGroup : 0);
-    std::vector<uint16_t> scales(groups), leasts(groups);
-    std::vector<uint8_t> steps(groups * kGroup);
-    std::byte* panel = s.panel(p);
-    for (int64_t j = 0; j < kPanel && p * kPanel + j < n; ++j) {
-      const bool is_stored = may_be_stored && options.stored(p * kPanel + j, {scales, leasts, steps, q_most});
-      if (!is_stored) rows(p * kPanel + j, row);
-      switch (type) {
-        case WeightType::kF32:
-          for (int64_t i = 0; i < k; ++i) reinterpret_cast<float*>(panel)[i * kPanel + j] = row[static_cast<size_t>(i)];
-          break;
-        case WeightType::kBf16:
-          for (int64_t i = 0; i < k; ++i) {
-            reinterpret_cast<uint16_t*>(panel)[(i / 2 * kPanel + j) * 2 + i % 2] =
-                to_bf16(row[static_cast<size_t>(i)]);
-          }
-          break;
-        case WeightType::kInt8:
-          for (int64_t g = 0; g * kGroup < k; ++g) {
-            std::byte* group = panel + g * kInt8GroupBytes;
-            auto* own = reinterpret_cast<uint16_t*>(group + kGroup * kPanel);
-            uint8_t fitted[kGroup];
-            const uint8_t* q = fitted;
-            if (is_stored) {
-              q = steps.data() + g * kGroup;
-              own[j] = scales[static_cast<size_t>(g)];
-              own[kPanel + j] = leasts[static_cast<size_t>(g)];
-            } else {
-              const float* w = row.data() + g * kGroup;
-              float last[kGroup];
-              if (const int64_t count = k - g * kGroup; count < kGroup) {  // filled up with what leaves the range as it is
-                for (int64_t i = 0; i < kGroup; ++i) last[i] = w[i < count ? i : 0];
-                w = last;
-              }
-              kernel.quantize_group8(w, fitted, own + j, own + kPanel + j);
-            }
-            const auto few = static_cast<size_t>(together(activations));
-            for (int64_t i = 0; i < kGroup; i += static_cast<int64_t>(few)) {
-              std::byte* to = group + int8_at(activations, i, j);
-              few == 4 ? std::memcpy(to, q + i, 4) : std::memcpy(to, q + i, 2);
-            }
-          }
-          break;
-        case WeightType::kInt4:
-          for (int64_t g = 0; g * kGroup < k; ++g) {
-            std::byte* group = panel + g * kInt4GroupBytes;
-            uint8_t fitted[kGroup];
-            const uint8_t* q = fitted;
-            const int64_t count = std::min<int64_t>(kGroup, k - g * kGroup);
-            Group scale;
-            if (is_stored) {
-              const auto at = static_cast<size_t>(g);
-              scale = {scales[at], leasts[at]};
-              q = steps.data() + g * kGroup;
-            } else {
-              scale = quantize_group4(row.data() + g * kGroup, count, fitted);
-            }
-            for (int64_t i = 0; i < count; ++i) {
-              group[int4_at(activations, i, j)] |= static_cast<std::byte>((q[i] & 15) << (int4_above(activations, i) ? 4 : 0));
-            }
-            auto* own = reinterpret_cast<uint16_t*>(group + kGroup * kPanel / 2);
-            own[j] = scale.d;
-            own[kPanel + j] = scale.m;
-          }
-          break;
+    for (int64_t j = 0; j < outputs; ++j) {
+      rows(first + j, row);
+      for (int64_t i = 0; i < k; ++i) {
+        const float value = row[static_cast<size_t>(i)];
+        if (type == WeightType::kF32) reinterpret_cast<float*>(s.panel(p))[i * kPanel + j] = value;
+        else reinterpret_cast<uint16_t*>(s.panel(p))[(i / 2 * kPanel + j) * 2 + i % 2] = to_bf16(value);
       }
     }
   });
@@ -331,6 +368,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
 
   const bool grouped = weights.type == WeightType::kInt8 || weights.type == WeightType::kInt4;
   const bool x8 = grouped && weights.activations == Activations::kGroup8;
+  const TileKernels* tiles = grouped && rows >= kTileRows ? kernel.tiles : nullptr;
   PanelArgs shared;
   shared.k = k;
   if (weights.type == WeightType::kF32) {
@@ -357,6 +395,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         } else if (grouped) {
           kernel.quantize_row(x, k, own.p.data() + r * padded, own.scale.data() + r,
                               own.sums.data() + r * (padded / kGroup));
+          if (tiles != nullptr) tiles->split_planes(own.p.data() + r * padded, padded);
         } else {
           kernel.round_row_bf16(x, k, own.halves.data() + r * padded);
         }
@@ -375,12 +414,22 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
     shared.group_sums = own.sums.data();
   }
 
+  const auto panel = [&] {
+    switch (weights.type) {
+      case WeightType::kF32: return kernel.panel_f32;
+      case WeightType::kBf16: return kernel.panel_bf16;
+      case WeightType::kInt4: return tiles != nullptr ? (x8 ? tiles->panel_int4_x8 : tiles->panel_int4) : x8 ? kernel.panel_int4_x8 : kernel.panel_int4;
+      case WeightType::kInt8: return tiles != nullptr ? (x8 ? tiles->panel_int8_x8 : tiles->panel_int8) : x8 ? kernel.panel_int8_x8 : kernel.panel_int8;
+    }
+    return kernel.panel_f32;
+  }();
   const int64_t x_row_bytes = shared.ldx * (weights.type == WeightType::kF32 ? 4 : x8 ? 1 : 2);
   const int64_t groups = shared.k / kGroup;
   const auto parts = static_cast<int>(
       pool.threads() == 1 ? 1 : std::min<int64_t>(weights.panels, (rows < 16 ? 4L : 8L) * pool.threads()));
   pool.run(parts, [&](int part) {
     alignas(64) float tile[kRowBlock * kPanel];
+    if (tiles != nullptr) tiles->configure(static_cast<int>(rows % kTileRows));
     const int64_t first = weights.panels * part / parts, last = weights.panels * (part + 1) / parts;
     for (int64_t row = 0; row < rows; row += kRowBlock) {
       PanelArgs a = shared;
@@ -397,12 +446,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         a.panel = weights.panel(p);
         a.y = direct ? args.y.data() + row * n + p * kPanel : tile;
         a.ldy = direct ? n : kPanel;
-        switch (weights.type) {
-          case WeightType::kF32: kernel.panel_f32(a); break;
-          case WeightType::kBf16: kernel.panel_bf16(a); break;
-          case WeightType::kInt4: x8 ? kernel.panel_int4_x8(a) : kernel.panel_int4(a); break;
-          case WeightType::kInt8: x8 ? kernel.panel_int8_x8(a) : kernel.panel_int8(a); break;
-        }
+        panel(a);
         if (direct) continue;
         for (int64_t r = 0; r < a.rows; ++r) {
           float* y = args.y.data() + (row + r) * n + p * kPanel;
@@ -419,6 +463,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         }
       }
     }
+    if (tiles != nullptr) tiles->release();
   });
 }
 

@@ -141,7 +141,7 @@ TEST_P(MatmulTypes, EveryInstructionSetAgrees) {
   const auto x = noise(static_cast<size_t>(110 * c.k), 6);
   const auto all = product(m, x, 110, pool);
   int tried = 0;
-  for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"}) {
+  for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "amx"}) {
     const ForceIsa forced(level);
     if (!forced.available()) continue;
     ++tried;
@@ -200,7 +200,7 @@ TEST(MatmulInt8, ExtremesAreExact) {
   for (size_t i = 0; i < x.size(); ++i) want += static_cast<double>(x[i]) * static_cast<double>(w[i]);
   for (const auto activations : {Activations::kRow13, Activations::kGroup8}) {
     const auto m = packed({WeightType::kInt8, activations}, c, w, pool);
-    for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni"}) {
+    for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni", "amx"}) {
       const ForceIsa forced(level);
       if (!forced.available()) continue;
       EXPECT_NEAR(product(m, x, 1, pool)[0], want, std::abs(want) * 1e-6) << level;
@@ -217,7 +217,7 @@ TEST(MatmulInt4, ExtremesAreExact) {
   for (const float sign : {1.0f, -1.0f, 2.0f, -2.0f}) {
     const auto m = packed({WeightType::kInt4, std::abs(sign) > 1 ? Activations::kRow13 : Activations::kGroup8}, c, w, pool);
     const std::vector<float> x(static_cast<size_t>(40 * c.k), sign);
-    for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni"}) {
+    for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni", "amx"}) {
       const ForceIsa forced(level);
       if (!forced.available()) continue;
       for (const int64_t rows : {1, 2, 4, 40}) {

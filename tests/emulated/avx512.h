@@ -1,4 +1,4 @@
-// The AVX-512 instructions that tensor/simd_avx512.inl uses, lane by lane or as two of AVX2, by Intel's description of
+// The AVX-512 and AMX instructions that tensor/simd_avx512.inl and tensor/kernels_amx.cc use, lane by lane or as two of AVX2, by Intel's description of
 // each, so that its kernels run on a machine without them. Included before those files by tensor_emulated_tests alone.
 #pragma once
 #include <immintrin.h>
@@ -160,6 +160,58 @@ inline void store(void* p, Register x) {
   __builtin_memcpy(p, &x, sizeof(x));
 }
 
+// AMX: a thread's tiles. What the machine would refuse ends the program.
+struct Tiles {
+  struct Shape {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+  } shape;
+  uint8_t at[8][16][64];
+
+  int rows(int tile) const { return shape.rows[tile]; }
+  int bytes(int tile) const { return shape.row_bytes[tile]; }
+  void need(bool fine) const {
+    if (!fine) __builtin_trap();
+  }
+  void need_shape(int tile) const { need(shape.palette == 1 && tile < 8 && rows(tile) > 0 && rows(tile) <= 16 && bytes(tile) > 0 && bytes(tile) <= 64); }
+};
+inline thread_local Tiles tiles{};
+
+template <class From>
+inline void tile_config(const From& shape) {
+  static_assert(sizeof(From) == 64);
+  __builtin_memset(&tiles, 0, sizeof(tiles));
+  __builtin_memcpy(&tiles.shape, &shape, sizeof(shape));
+  tiles.need(tiles.shape.palette == 1 && tiles.shape.start_row == 0);
+}
+inline void tile_release() { __builtin_memset(&tiles, 0, sizeof(tiles)); }
+inline void tile_zero(int tile) {
+  tiles.need_shape(tile);
+  __builtin_memset(tiles.at[tile], 0, sizeof(tiles.at[tile]));
+}
+inline void tile_load(int tile, const void* from, int64_t stride) {
+  tile_zero(tile);
+  for (int r = 0; r < tiles.rows(tile); ++r) __builtin_memcpy(tiles.at[tile][r], static_cast<const char*>(from) + r * stride, static_cast<size_t>(tiles.bytes(tile)));
+}
+inline void tile_store(int tile, void* to, int64_t stride) {
+  tiles.need_shape(tile);
+  for (int r = 0; r < tiles.rows(tile); ++r) __builtin_memcpy(static_cast<char*>(to) + r * stride, tiles.at[tile][r], static_cast<size_t>(tiles.bytes(tile)));
+}
+template <class X>
+inline void tile_dot(int sum, int x, int w) {
+  for (const int tile : {sum, x, w}) tiles.need_shape(tile);
+  tiles.need(sum != x && sum != w && x != w && tiles.rows(sum) == tiles.rows(x) && tiles.bytes(sum) == tiles.bytes(w) && tiles.bytes(x) == 4 * tiles.rows(w) && tiles.bytes(sum) % 4 == 0);
+  for (int r = 0; r < tiles.rows(sum); ++r) {
+    for (int j = 0; j < tiles.bytes(sum) / 4; ++j) {
+      int32_t total;
+      __builtin_memcpy(&total, &tiles.at[sum][r][4 * j], 4);
+      for (int k = 0; k < tiles.bytes(x); ++k) total += static_cast<X>(tiles.at[x][r][k]) * tiles.at[w][k / 4][4 * j + k % 4];
+      __builtin_memcpy(&tiles.at[sum][r][4 * j], &total, 4);
+    }
+  }
+}
+
 }  // namespace colony::emulated
 
 // Some are macros of the compiler's own header already.
@@ -208,6 +260,7 @@ inline void store(void* p, Register x) {
 #define _mm512_add_epi32(a, b) COLONY_EMULATED map<COLONY_EMULATED U32>(a, b, [](uint32_t lane_a, uint32_t lane_b) { return lane_a + lane_b; })
 #define _mm512_add_epi16(a, b) COLONY_EMULATED map<COLONY_EMULATED U16>(a, b, [](uint16_t lane_a, uint16_t lane_b) { return static_cast<uint16_t>(lane_a + lane_b); })
 #define _mm512_and_si512(a, b) ((a) & (b))
+#define _mm512_or_si512(a, b) ((a) | (b))
 #define _mm512_madd_epi16(a, b) COLONY_EMULATED madd16(a, b)
 #define _mm512_maddubs_epi16(a, b) COLONY_EMULATED maddubs(a, b)
 #define _mm512_slli_epi32(a, n) COLONY_EMULATED map<COLONY_EMULATED U32, COLONY_EMULATED U32>(a, [](uint32_t lane_a) { return lane_a << (n); })
@@ -224,3 +277,10 @@ inline void store(void* p, Register x) {
 #define COLONY_DPBUSD(sum, a, b) sum = COLONY_EMULATED dpbusd(sum, a, b)
 #define COLONY_DPBF16(sum, a, b) sum = COLONY_EMULATED dpbf16(sum, a, b)
 #define COLONY_KEEP(x) static_cast<void>(x)
+#define COLONY_TILE_CONFIG(shape) COLONY_EMULATED tile_config(shape)
+#define COLONY_TILE_RELEASE() COLONY_EMULATED tile_release()
+#define COLONY_TILE_ZERO(tile) COLONY_EMULATED tile_zero(tile)
+#define COLONY_TILE_LOAD(tile, from, stride) COLONY_EMULATED tile_load(tile, from, stride)
+#define COLONY_TILE_STORE(tile, to, stride) COLONY_EMULATED tile_store(tile, to, stride)
+#define COLONY_TILE_DOT_SIGNED(sum, x, w) COLONY_EMULATED tile_dot<int8_t>(sum, x, w)
+#define COLONY_TILE_DOT_UNSIGNED(sum, x, w) COLONY_EMULATED tile_dot<uint8_t>(sum, x, w)
