@@ -8,7 +8,7 @@
 #include "base/byte_ledger.h"
 #include "base/file.h"
 #include "base/rng.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 
 namespace colony::agent {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/file.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "engine/peft.h"
 
 namespace colony::agent {

@@ -55,6 +55,19 @@ Result<std::filesystem::path> find_model(const std::string& model) {
   return net::resolve_model(model, net::HubOptions::from_environment());
 }
 
+std::optional<model::PackedCache> packed_cache() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets variables
+    return std::string(value != nullptr ? value : "");
+  };
+  const std::string own = variable("COLONY_CACHE"), xdg = variable("XDG_CACHE_HOME"), user = variable("HOME");
+  if (own == "off") return std::nullopt;
+  if (!own.empty()) return model::PackedCache(own);
+  if (!xdg.empty()) return model::PackedCache(std::filesystem::path(xdg) / "colony");
+  if (!user.empty()) return model::PackedCache(std::filesystem::path(user) / ".cache" / "colony");
+  return std::nullopt;
+}
+
 Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
   if (options.batch < 1 || options.batch > 512) return invalid("--batch is {}, expected 1 to 512", options.batch);
   if (options.threads < 0 || options.threads > 1024) return invalid("--threads is {}, expected 1 to 1024", options.threads);
@@ -66,7 +79,8 @@ Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
   auto session = std::make_unique<Session>(memory, options.threads > 0 ? options.threads : machine_threads());
   const double start = session->clock.seconds();
   const std::string name = options.model.empty() ? path.filename().string() : options.model;
-  ASSIGN_OR_RETURN(session->snapshot, engine::Snapshot::load(path, name, options.dtype, session->ledger, session->pool));
+  const auto packed = packed_cache();
+  ASSIGN_OR_RETURN(session->snapshot, engine::Snapshot::load(path, name, options.dtype, session->ledger, session->pool, packed ? &*packed : nullptr));
   engine::EngineOptions engine_options;
   engine_options.max_sequences = options.batch;
   engine_options.max_step_tokens = std::max(512, options.batch);

@@ -91,18 +91,21 @@ std::filesystem::path part_of(const std::filesystem::path& path) {
 
 }  // namespace
 
-Status write_file(const std::filesystem::path& path, std::string_view bytes) {
+Status write_file(const std::filesystem::path& path, std::string_view bytes) { return write_file(path, {bytes}); }
+
+Status write_file(const std::filesystem::path& path, std::initializer_list<std::string_view> parts) {
   ASSIGN_OR_RETURN(const Target target, target_of(path));
   if (target.special) {
     const Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     if (file.get() < 0) return from_errno("open", path);
-    return write_all(file.get(), bytes, path);
+    for (const std::string_view bytes : parts) RETURN_IF_ERROR(write_all(file.get(), bytes, path));
+    return {};
   }
   const std::filesystem::path part = part_of(target.path);
   const auto written = [&]() -> Status {
     const Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (file.get() < 0) return from_errno("create", part);
-    RETURN_IF_ERROR(write_all(file.get(), bytes, part));
+    for (const std::string_view bytes : parts) RETURN_IF_ERROR(write_all(file.get(), bytes, part));
     if (::fsync(file.get()) != 0) return from_errno("sync", part);
     return {};
   }();

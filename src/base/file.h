@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,6 +19,7 @@ Result<std::string> read_file(const std::filesystem::path& path, uint64_t bytes_
 // A link is followed; what is no regular file (/dev/null, a pipe) is written to, never replaced.
 // Nothing of a write that failed stays behind.
 Status write_file(const std::filesystem::path& path, std::string_view bytes);
+Status write_file(const std::filesystem::path& path, std::initializer_list<std::string_view> parts);  // one after the other
 // Whether write_file(path) can begin: asked before work whose result will go there.
 Status check_writable(const std::filesystem::path& path);
 

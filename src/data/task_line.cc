@@ -8,7 +8,7 @@
 #include <unordered_map>
 
 #include "base/file.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "data/check.h"
 
 namespace colony::data {

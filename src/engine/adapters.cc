@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "base/file.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "engine/peft.h"
 
 namespace colony::engine {

@@ -174,13 +174,13 @@ Result<TextSide> load_text_side(const fs::path& path) {
 
 Result<std::shared_ptr<const Snapshot>> Snapshot::load(const fs::path& path, const std::string& name,
                                                        const std::string& dtype, ByteLedger& ledger,
-                                                       tensor::ThreadPool& pool) {
+                                                       tensor::ThreadPool& pool, const model::PackedCache* packed) {
   const std::string problem = tensor::isa_problem();
   if (!problem.empty()) return invalid("{}", problem);
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->name = name;
   snapshot->path = path;
-  model::Transformer::Options options;
+  model::Transformer::Options options{.packed = packed};
   ASSIGN_OR_RETURN(options.dtype, choose_dtype(dtype));
   // A tokenizer takes one thread about as long as a small model's weights take all of them.
   auto text = std::async(std::launch::async, [&path] { return load_text_side(path); });

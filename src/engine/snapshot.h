@@ -8,6 +8,7 @@
 #include "base/byte_ledger.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "model/packed_cache.h"
 #include "model/transformer.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -35,11 +36,11 @@ struct Snapshot {
   TextSide text;
   std::vector<int32_t> eos_ids;  // find_eos_ids()
 
-  // `dtype`: "auto", "f32", "bf16", "int8", "int4".
+  // `dtype`: "auto", "f32", "bf16", "int8", "int4". `packed`: as Transformer::Options.
   static Result<std::shared_ptr<const Snapshot>> load(const std::filesystem::path& path,
                                                       const std::string& name,
                                                       const std::string& dtype, ByteLedger& ledger,
-                                                      tensor::ThreadPool& pool);
+                                                      tensor::ThreadPool& pool, const model::PackedCache* packed = nullptr);
 
   // The template over `messages` (an array of {role, content}); fails kInvalid when the model has
   // no template (the message says to use --raw).

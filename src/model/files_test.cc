@@ -10,6 +10,8 @@
 #include "base/rng.h"
 #include "model/gguf.h"
 #include "tensor/f16.h"
+#include "model/golden_checkpoint.h"
+#include "model/packed_cache.h"
 #include "model/safetensors.h"
 #include "model/transformer.h"
 
@@ -359,6 +361,98 @@ TEST_F(BrokenFolder, TheContentHashTellsModelsApart) {
   config("rms_norm_eps", 2e-6);
   EXPECT_NE((*load())->content_hash(), hash);
 }
+
+// ---- packed weights that are kept ----
+
+class KeptWeights : public BrokenFolder {
+ protected:
+  void SetUp() override {
+    BrokenFolder::SetUp();
+    fs::remove_all(kept_);
+  }
+  void TearDown() override {
+    fs::permissions(kept_.parent_path(), fs::perms::owner_all, fs::perm_options::add);
+    fs::remove_all(kept_);
+    BrokenFolder::TearDown();
+  }
+  std::vector<float> logits(const PackedCache* cache, tensor::WeightType dtype = tensor::WeightType::kInt8) {
+    const auto model = Transformer::load(folder_, {.dtype = dtype, .packed = cache}, ledger_, pool_);
+    if (!model) ADD_FAILURE() << model.error().message;
+    return model ? golden::Runner(*model, 8, ledger_, pool_).feed({1, 2, 3, 4, 5}, 5) : std::vector<float>();
+  }
+  std::vector<fs::path> files() const {
+    std::vector<fs::path> all;
+    if (fs::exists(kept_)) {
+      for (const auto& at : fs::directory_iterator(kept_)) all.push_back(at.path());
+    }
+    return all;
+  }
+  const fs::path kept_ = fs::temp_directory_path() / fmt::format("colony-packed-{}", ::getpid());
+  const PackedCache cache_{kept_, {.most = 64 << 20, .least = 0}};
+};
+
+TEST_F(KeptWeights, GiveTheSameBitsAndAreReallyUsed) {
+  for (const auto dtype : {tensor::WeightType::kF32, tensor::WeightType::kBf16, tensor::WeightType::kInt8, tensor::WeightType::kInt4}) {
+    fs::remove_all(kept_);
+    const auto plain = logits(nullptr, dtype);
+    ASSERT_TRUE(std::any_of(plain.begin(), plain.end(), [](float x) { return x != 0; }));
+    EXPECT_EQ(logits(&cache_, dtype), plain);
+    ASSERT_EQ(files().size(), 1u);
+    EXPECT_EQ(logits(&cache_, dtype), plain);
+    // Other numbers in the file are other numbers in the model.
+    std::string bytes = *read_file(files()[0]);
+    for (size_t i = 0; i < bytes.size() - 4096; ++i) bytes[i] = static_cast<char>(bytes[i] ^ 1);
+    ASSERT_TRUE(write_file(files()[0], bytes));
+    EXPECT_NE(logits(&cache_, dtype), plain);
+  }
+}
+TEST_F(KeptWeights, OfOtherFilesOrAnotherTypeAreNotUsed) {
+  logits(&cache_);
+  ASSERT_EQ(files().size(), 1u);
+  logits(&cache_, tensor::WeightType::kInt4);
+  EXPECT_EQ(files().size(), 2u);
+  fs::last_write_time(folder_ / "model.safetensors", fs::file_time_type::clock::now() + std::chrono::seconds(5));
+  logits(&cache_);
+  EXPECT_EQ(files().size(), 3u);
+}
+TEST_F(KeptWeights, ThatAreBrokenAreMadeAnew) {
+  const auto plain = logits(&cache_);
+  const std::string whole = *read_file(files().at(0));
+  for (const std::string& broken : {std::string(), whole.substr(0, 100), whole.substr(0, whole.size() - 1), whole + "x",
+                                    whole.substr(0, whole.size() - 4096) + std::string(4096, 'x')}) {
+    ASSERT_TRUE(write_file(files().at(0), broken));
+    EXPECT_EQ(logits(&cache_), plain);
+    EXPECT_EQ(*read_file(files().at(0)), whole);
+  }
+}
+TEST_F(KeptWeights, ThatCannotBeWrittenAreDoneWithout) {
+  ASSERT_TRUE(write_file(kept_, "a file where the folder would be"));
+  EXPECT_EQ(logits(&cache_), logits(nullptr));
+}
+TEST_F(KeptWeights, StayWithinTheirLimits) {
+  const auto some = [](size_t size) { return std::vector<std::byte>(size, std::byte{7}); };
+  const PackedCache cache(kept_, {.most = 100000, .least = 1000});
+  cache.keep("small", some(999));
+  cache.keep("large", some(50001));
+  EXPECT_TRUE(files().empty());
+  for (const char* key : {"a", "b", "c"}) {
+    cache.keep(key, some(20000));
+    fs::last_write_time(kept_ / (std::string(key) + ".packed"), fs::file_time_type::clock::now() - std::chrono::hours(std::string("cba").find(*key) + 1));
+  }
+  ASSERT_EQ(files().size(), 3u);
+  ASSERT_TRUE(write_file(kept_ / "note.txt", "somebody else's"));
+  EXPECT_NE(cache.find("a", 20000), nullptr);  // used now, so b is the oldest
+  EXPECT_EQ(cache.find("a", 19999), nullptr);
+  cache.keep("d", some(40000));
+  EXPECT_EQ(cache.find("b", 20000), nullptr);
+  for (const auto& [key, size] : {std::pair{"a", 20000}, {"c", 20000}, {"d", 40000}}) {
+    const auto found = cache.find(key, static_cast<uint64_t>(size));
+    ASSERT_NE(found, nullptr) << key;
+    EXPECT_TRUE(std::all_of(found->bytes().begin(), found->bytes().begin() + size, [](std::byte b) { return b == std::byte{7}; }));
+  }
+  EXPECT_TRUE(fs::exists(kept_ / "note.txt"));
+}
+
 TEST_F(BrokenFolder, EveryFlippedByteOfTheHeaderIsAnErrorOrAModel) {
   const std::string whole = *read_file(folder_ / "model.safetensors");
   for (uint64_t round = 0; round < 200; ++round) {

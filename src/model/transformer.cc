@@ -7,7 +7,9 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/digest.h"
 #include "model/lora.h"
+#include "model/packed_cache.h"
 #include "model/rope_table.h"
 #include "model/weights.h"
 #include "tensor/attention.h"
@@ -52,7 +54,8 @@ struct Transformer::State {
   RopeTable rope, window_rope;
   tensor::WeightType dtype = tensor::WeightType::kF32;
   WeightRef embedding;
-  tensor::Memory packed;  // of all matrices
+  tensor::Memory packed;  // of all matrices, or
+  std::shared_ptr<const MappedFile> kept;
   std::vector<Layer> layers;
   std::vector<float> final_norm;
   PackedMatrix head;
@@ -107,34 +110,48 @@ tensor::WeightType head_type_of(tensor::WeightType dtype) {
   return dtype == tensor::WeightType::kInt4 ? tensor::WeightType::kInt8 : dtype;
 }
 
-// Packs several [n_i, k] tensors under each other as one matrix, at the front of `memory`, which gets smaller.
-PackedMatrix pack_stacked(const std::vector<WeightRef>& parts, tensor::WeightType dtype, tensor::ThreadPool& pool,
-                          tensor::Activations activations, std::span<std::byte>& memory) {
-  int64_t n = 0;
-  for (const auto& part : parts) n += part.rows;
-  const uint64_t bytes = PackedMatrix::bytes_for(dtype, n, parts.front().columns);
-  const auto own = memory.first(bytes);
-  memory = memory.subspan(bytes);
-  return PackedMatrix::pack(
-      dtype, n, parts.front().columns,
-      [&parts](int64_t row, std::span<float> out) {
-        for (const auto& part : parts) {
-          if (row < part.rows) return part.row(row, out);
-          row -= part.rows;
-        }
-      },
-      pool,
-      {.activations = activations,
-       .stored =
-           [&parts](int64_t row, const tensor::StoredRow& out) {
-             for (const auto& part : parts) {
-               if (row < part.rows) return part.stored_row(row, out);
-               row -= part.rows;
-             }
-             return false;
-           },
-       .memory = own});
-}
+// Where all matrices of a model go, one behind the other.
+class Packing {
+ public:
+  // `made`: as an earlier Packing of the same model left `memory`, or empty.
+  Packing(std::span<std::byte> memory, std::span<const std::byte> made, tensor::ThreadPool& pool) : memory_(memory), made_(made), pool_(pool) {}
+
+  // Several [n_i, k] tensors under each other as one matrix.
+  PackedMatrix stack(const std::vector<WeightRef>& parts, tensor::WeightType dtype, Activations activations) {
+    int64_t n = 0;
+    for (const auto& part : parts) n += part.rows;
+    const int64_t k = parts.front().columns;
+    const uint64_t bytes = PackedMatrix::bytes_for(dtype, n, k), from = done_;
+    done_ += bytes;
+    if (!made_.empty()) return PackedMatrix::over(dtype, n, k, activations, made_.subspan(from, bytes));
+    const auto row_of = [&parts](int64_t row, const auto& take) {
+      for (const auto& part : parts) {
+        if (row < part.rows) return take(part, row);
+        row -= part.rows;
+      }
+      CHECK(false, "a row of the parts");
+    };
+    tensor::PackOptions options{.activations = activations, .memory = memory_.subspan(from, bytes)};
+    options.stored = [&row_of](int64_t row, const tensor::StoredRow& out) {
+      return row_of(row, [&out](const WeightRef& part, int64_t at) { return part.stored_row(at, out); });
+    };
+    return PackedMatrix::pack(
+        dtype, n, k,
+        [&row_of](int64_t row, std::span<float> out) {
+          row_of(row, [&out](const WeightRef& part, int64_t at) {
+            part.row(at, out);
+            return true;
+          });
+        },
+        pool_, options);
+  }
+
+ private:
+  const std::span<std::byte> memory_;
+  const std::span<const std::byte> made_;
+  tensor::ThreadPool& pool_;
+  uint64_t done_ = 0;
+};
 
 // Biases of several parts one after the other; a part without one contributes zeros.
 Result<std::vector<float>> read_biases(const Weights& weights, const std::vector<std::pair<std::string, int64_t>>& parts) {
@@ -209,20 +226,26 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
     s.layers.push_back(std::move(layer));
   }
   ASSIGN_OR_RETURN(const auto head, s.weights.head());
-  s.packed = tensor::Memory(packed);
-  std::span<std::byte> left(s.packed.data(), packed);
+  // Of the same bytes packed in the same way: the hash looks at samples, so when the files were written counts too.
+  Sha256 hash;
+  hash.update(fmt::format("{} {} {} {}", tensor::kPackedLayout, tensor::weight_type_name(s.dtype), s.weights.content_hash(), s.weights.written()));
+  const std::string key = hash.hex();
+  if (options.packed != nullptr) s.kept = options.packed->find(key, packed);
+  if (!s.kept) s.packed = tensor::Memory(packed);
+  Packing packing({s.packed.data(), s.packed.bytes()}, s.kept ? s.kept->bytes().first(packed) : std::span<const std::byte>(), pool);
   for (size_t i = 0; i < parts.size(); ++i) {
     // Where 8-bit activations do least harm for what they spare. Mean KL from f32 on SmolLM2-135M: none of it
     // .0004, gate and up .0012, o too .0014, the head too .0019, down too .0030, q, k, v too .0045; o as well
     // takes the tiny checkpoints of our tests past their noise floor. int4 from its own Q4_1 file likewise:
     // gate and up .0013, o too .0018, all but the head .0052.
-    s.layers[i].qkv = pack_stacked(parts[i].qkv, s.dtype, pool, Activations::kRow13, left);
-    s.layers[i].o = pack_stacked(parts[i].o, s.dtype, pool, Activations::kRow13, left);
-    s.layers[i].gate_up = pack_stacked(parts[i].gate_up, s.dtype, pool, Activations::kGroup8, left);
-    s.layers[i].down = pack_stacked(parts[i].down, s.dtype, pool, Activations::kRow13, left);
+    s.layers[i].qkv = packing.stack(parts[i].qkv, s.dtype, Activations::kRow13);
+    s.layers[i].o = packing.stack(parts[i].o, s.dtype, Activations::kRow13);
+    s.layers[i].gate_up = packing.stack(parts[i].gate_up, s.dtype, Activations::kGroup8);
+    s.layers[i].down = packing.stack(parts[i].down, s.dtype, Activations::kRow13);
   }
   s.tied_head = head.data.data() == s.embedding.data.data();
-  s.head = pack_stacked({head}, head_type_of(s.dtype), pool, Activations::kRow13, left);
+  s.head = packing.stack({head}, head_type_of(s.dtype), Activations::kRow13);
+  if (options.packed != nullptr && !s.kept) options.packed->keep(key, {s.packed.data(), packed});
   s.weights.release();
   return std::shared_ptr<const Transformer>(model);
 }

@@ -22,6 +22,7 @@ namespace colony::model {
 
 class Adapter;   // model/lora.h
 class GgufFile;  // model/gguf.h
+class PackedCache;  // model/packed_cache.h
 
 // One step's rows. Rows of one sequence stand together, in ascending position.
 struct StepRows {
@@ -39,6 +40,8 @@ class Transformer {
  public:
   struct Options {
     tensor::WeightType dtype = tensor::WeightType::kF32;
+    // Looked at for what an earlier load packed, and given what this one packs. Null: neither.
+    const PackedCache* packed = nullptr;
   };
 
   // `path`: a folder with config.json and safetensors (single or sharded), or a .gguf file.

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "base/log.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 
 namespace colony::model {
 namespace {
@@ -309,6 +309,18 @@ std::vector<std::string> Weights::unexpected() const {
     }
   }
   return list;
+}
+
+std::string Weights::written() const {
+  std::string all;
+  const auto add = [&all](const MappedFile& file) {
+    std::error_code unknown;
+    const auto at = std::filesystem::last_write_time(file.path(), unknown);
+    all += fmt::format(" {}", unknown ? 0 : at.time_since_epoch().count());
+  };
+  if (gguf_) add(*gguf_->file());
+  for (const auto& file : files_) add(*file->file());
+  return all;
 }
 
 void Weights::release() const {

@@ -63,6 +63,8 @@ class Weights {
   std::vector<std::string> unexpected() const;
 
   const std::string& content_hash() const { return content_hash_; }
+  // When each of its files was written last, as their system counts.
+  std::string written() const;
   const std::shared_ptr<const GgufFile>& gguf() const { return gguf_; }
   // Drops the files' pages from resident memory.
   void release() const;

@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "base/byte_ledger.h"
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -141,15 +141,10 @@ class Descriptor {
 // The content's own hash, as its etag promises.
 Result<std::string> hash_of(const fs::path& file, bool sha256, uint64_t size,
                             const HttpClient& client) {
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
-                                                                        EVP_MD_CTX_free);
-  if (!context ||
-      EVP_DigestInit_ex(context.get(), sha256 ? EVP_sha256() : EVP_sha1(), nullptr) != 1) {
-    return unavailable("OpenSSL gives no digest");
-  }
+  Digest digest = sha256 ? static_cast<Digest>(Sha256()) : Sha1();
   if (!sha256) {  // git's blob
-    const std::string prefix = fmt::format("blob {}", size);
-    EVP_DigestUpdate(context.get(), prefix.c_str(), prefix.size() + 1);
+    digest.update(fmt::format("blob {}", size));
+    digest.update(std::string_view("\0", 1));
   }
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(std::fopen(file.c_str(), "rb"),
                                                            std::fclose);
@@ -157,15 +152,10 @@ Result<std::string> hash_of(const fs::path& file, bool sha256, uint64_t size,
   std::vector<char> buffer(1 << 20);
   for (size_t got = 0; (got = std::fread(buffer.data(), 1, buffer.size(), in.get())) > 0;) {
     if (client.is_cancelled()) return cancelled("interrupted");
-    EVP_DigestUpdate(context.get(), buffer.data(), got);
+    digest.update({buffer.data(), got});
   }
   if (std::ferror(in.get()) != 0) return unavailable("{}: cannot be read", file.string());
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int length = 0;
-  EVP_DigestFinal_ex(context.get(), digest, &length);
-  std::string out;
-  for (unsigned int i = 0; i < length; ++i) out += fmt::format("{:02x}", digest[i]);
-  return out;
+  return digest.hex();
 }
 
 // A file as the hub describes it.

@@ -2,8 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
+#include <openssl/pem.h>  // and evp.h
 #include <openssl/x509v3.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -18,7 +17,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "net/http_client.h"
 
 namespace colony::net {

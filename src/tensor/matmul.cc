@@ -241,15 +241,23 @@ std::string_view weight_type_name(WeightType type) {
 }
 
 struct PackedMatrix::State {
-  WeightType type = WeightType::kF32;
-  Activations activations = Activations::kRow13;
-  int64_t n = 0, k = 0, panels = 0;
-  uint64_t stride = 0;
+  const WeightType type;
+  const Activations activations;
+  const int64_t n, k, panels;
+  const uint64_t stride;
   Memory memory;           // empty where the bytes are another's
-  std::byte* data = nullptr;
+  const std::byte* data = nullptr;
 
+  State(WeightType type_is, int64_t n_is, int64_t k_is, Activations activations_are)
+      : type(type_is), activations(activations_are), n(n_is), k(k_is), panels(round_up(n_is, kPanel) / kPanel), stride(panel_bytes(type_is, k_is)) {
+    CHECK(n > 0 && k > 0, "a matrix has rows and columns");
+  }
+  void take(std::span<const std::byte> packed) {
+    CHECK(packed.size() == bytes() && reinterpret_cast<uintptr_t>(packed.data()) % 64 == 0, "the memory of a matrix");
+    data = packed.data();
+  }
   uint64_t bytes() const { return static_cast<uint64_t>(panels) * stride; }
-  std::byte* panel(int64_t p) const { return data + static_cast<uint64_t>(p) * stride; }
+  const std::byte* panel(int64_t p) const { return data + static_cast<uint64_t>(p) * stride; }
 };
 
 PackedMatrix::PackedMatrix() = default;
@@ -263,24 +271,18 @@ uint64_t PackedMatrix::bytes_for(WeightType type, int64_t n, int64_t k) {
 
 PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const RowSource& rows,
                                 ThreadPool& pool, const PackOptions& options) {
-  CHECK(n > 0 && k > 0, "a matrix has rows and columns");
   PackedMatrix matrix;
-  matrix.state_ = std::make_unique<State>();
+  matrix.state_ = std::make_unique<State>(type, n, k, options.activations);
   State& s = *matrix.state_;
-  s.type = type;
-  s.activations = options.activations;
-  s.n = n;
-  s.k = k;
-  s.panels = round_up(n, kPanel) / kPanel;
-  s.stride = panel_bytes(type, k);
   if (options.memory.empty()) s.memory = Memory(s.bytes());
-  s.data = options.memory.empty() ? s.memory.data() : options.memory.data();
-  CHECK(options.memory.empty() || (options.memory.size() == s.bytes() && reinterpret_cast<uintptr_t>(s.data) % 64 == 0), "the memory of a matrix");
+  std::byte* const data = options.memory.empty() ? s.memory.data() : options.memory.data();
+  s.take(options.memory.empty() ? std::span<const std::byte>(data, s.bytes()) : options.memory);
   const bool grouped = type == WeightType::kInt8 || type == WeightType::kInt4;
   pool.run(static_cast<int>(s.panels), [&](int p) {
     const int64_t first = int64_t{p} * kPanel, outputs = std::min<int64_t>(kPanel, n - first);
+    std::byte* const panel = data + static_cast<uint64_t>(p) * s.stride;
     if (grouped) {
-      pack_groups(s.panel(p), type, k, first, outputs, rows, options);
+      pack_groups(panel, type, k, first, outputs, rows, options);
       return;
     }
     std::vector<float> row(static_cast<size_t>(k));
@@ -288,11 +290,18 @@ PackedMatrix PackedMatrix::pack(WeightType type, int64_t n, int64_t k, const Row
       rows(first + j, row);
       for (int64_t i = 0; i < k; ++i) {
         const float value = row[static_cast<size_t>(i)];
-        if (type == WeightType::kF32) reinterpret_cast<float*>(s.panel(p))[i * kPanel + j] = value;
-        else reinterpret_cast<uint16_t*>(s.panel(p))[(i / 2 * kPanel + j) * 2 + i % 2] = to_bf16(value);
+        if (type == WeightType::kF32) reinterpret_cast<float*>(panel)[i * kPanel + j] = value;
+        else reinterpret_cast<uint16_t*>(panel)[(i / 2 * kPanel + j) * 2 + i % 2] = to_bf16(value);
       }
     }
   });
+  return matrix;
+}
+
+PackedMatrix PackedMatrix::over(WeightType type, int64_t n, int64_t k, Activations activations, std::span<const std::byte> packed) {
+  PackedMatrix matrix;
+  matrix.state_ = std::make_unique<State>(type, n, k, activations);
+  matrix.state_->take(packed);
   return matrix;
 }
 

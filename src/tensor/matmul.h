@@ -59,6 +59,9 @@ struct PackOptions {
   std::span<std::byte> memory = {};
 };
 
+// Grows by one when the same weights are packed into other bytes: kept ones are then not used any more.
+inline constexpr int kPackedLayout = 1;
+
 // Weights [N, K] (HF's [out, in]) in the layout the kernels want. Immutable, movable.
 class PackedMatrix {
  public:
@@ -70,6 +73,9 @@ class PackedMatrix {
   // Reads every row once. Needs n > 0, k > 0.
   static PackedMatrix pack(WeightType type, int64_t n, int64_t k, const RowSource& rows,
                            ThreadPool& pool, const PackOptions& options = {});
+  // Over what pack() of the same type, n, k, activations and kPackedLayout made of `packed` before: bytes_for() bytes, aligned
+  // to 64, that outlive the matrix.
+  static PackedMatrix over(WeightType type, int64_t n, int64_t k, Activations activations, std::span<const std::byte> packed);
   // Bytes that pack() will hold, to be taken from the byte ledger before. A multiple of 64.
   static uint64_t bytes_for(WeightType type, int64_t n, int64_t k);
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/rng.h"
+#include "base/digest.h"
 #include "tensor/compare.h"
 #include "tensor/cpu.h"
 #include "tensor/f16.h"
@@ -267,6 +268,30 @@ TEST(PackedMatrix, TakesStoredGroupsAsTheyStand) {
       }
     }
   }
+}
+
+// Kept weights are found by kPackedLayout (model/packed_cache.h): who changes these bytes has to count it up.
+TEST(PackedMatrix, LaysOutBytesAsItsVersionSays) {
+  ThreadPool pool(1);
+  constexpr int64_t kN = 70, kK = 100;
+  const auto rows = [](int64_t n, std::span<float> out) {
+    for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>((n * 31 + static_cast<int64_t>(i) * 17) % 97) / 97 - .5f;
+  };
+  Sha256 hash;
+  for (const auto& [type, activations] : {std::pair{WeightType::kF32, Activations::kRow13}, {WeightType::kBf16, Activations::kRow13},
+                                          {WeightType::kInt8, Activations::kRow13}, {WeightType::kInt8, Activations::kGroup8},
+                                          {WeightType::kInt4, Activations::kRow13}, {WeightType::kInt4, Activations::kGroup8}}) {
+    const Memory memory(PackedMatrix::bytes_for(type, kN, kK));
+    const std::span bytes(memory.data(), memory.bytes());
+    const auto packed = PackedMatrix::pack(type, kN, kK, rows, pool, {.activations = activations, .memory = bytes});
+    hash.update(bytes);
+    const auto over = PackedMatrix::over(type, kN, kK, activations, bytes);
+    std::vector<float> x(20 * kK);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 13) - 6;
+    EXPECT_EQ(product(over, x, 20, pool), product(packed, x, 20, pool));
+  }
+  EXPECT_EQ(kPackedLayout, 1);
+  EXPECT_EQ(hash.hex(), "2ee3259019aca632fe8fb06745bbc1bab904bab6f603fc6a309d3105aeab84f1");
 }
 
 TEST(PackedMatrix, StandsInMemoryOfAnotherAlike) {

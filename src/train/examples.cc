@@ -5,7 +5,7 @@
 #include <map>
 #include <set>
 
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "data/csv.h"
 #include "text/unicode.h"
 

@@ -15,7 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "base/stats.h"
 #include "swarm/drift_bench.h"
 #include "swarm/outcomes.h"

@@ -14,7 +14,7 @@
 #include "app/input_lines.h"
 #include "app/session.h"
 #include "base/file.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "engine/peft.h"
 #include "engine/snapshot.h"
 #include "tensor/cpu.h"
