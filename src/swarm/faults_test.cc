@@ -7,7 +7,7 @@
 #include <map>
 
 #include "base/rng.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "swarm/host_test.h"
 #include "swarm/node.h"
 #include "swarm/places_test.h"

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "swarm/bytes.h"
 #include "swarm/node_state.h"
 
