@@ -185,7 +185,7 @@ TEST(NodeCosts, PayingForThemPrefersTheCheapOfEqualsAndSaysSo) {
   EXPECT_GT(chosen[0][2], 60) << "equals share without";
   EXPECT_LT(chosen[.2][2], 45);
   EXPECT_GT(chosen[.2][1], 200);
-  EXPECT_GT(reasons["price"], 50);
+  EXPECT_GT(reasons["price"], 30);
 }
 
 TEST(NodeCosts, LastFromLifeToLifeAndTravelWithTheTrail) {

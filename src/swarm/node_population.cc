@@ -7,6 +7,9 @@
 namespace colony::swarm {
 namespace {
 
+// Steps of empirical Bayes after a rebuild. With four, what agents share and how they differ had hardly moved from where it starts
+// when a young colony needs it (docs/swarm.md).
+constexpr int kRounds = 16;
 constexpr uint64_t kNewsTasks = 1000;    // a population record lasts that long without a newer one
 
 PopulationRecord record_of(const PopulationSums& sums, uint64_t landmarks) {
@@ -133,7 +136,7 @@ void Node::State::fill_from_log() {
   for (const Known& one : known) {
     if (const auto at = members.find(one.agent); at != members.end()) at->second.trail.add(one.features, one.score, one.weight);
   }
-  for (int round = 0; round < 4; ++round) {
+  for (int round = 0; round < kRounds; ++round) {
     for (auto& [id, member] : members) refresh(id, member);
     refresh_population();
   }
