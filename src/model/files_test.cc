@@ -440,7 +440,8 @@ TEST_F(KeptWeights, StayWithinTheirLimits) {
     fs::last_write_time(kept_ / (std::string(key) + ".packed"), fs::file_time_type::clock::now() - std::chrono::hours(std::string("cba").find(*key) + 1));
   }
   ASSERT_EQ(files().size(), 3u);
-  ASSERT_TRUE(write_file(kept_ / "note.txt", "somebody else's"));
+  for (const char* name : {"note.txt", "old.packed.17.part", "new.packed.18.part"}) ASSERT_TRUE(write_file(kept_ / name, "not ours, or a part"));
+  fs::last_write_time(kept_ / "old.packed.17.part", fs::file_time_type::clock::now() - std::chrono::hours(2));
   EXPECT_NE(cache.find("a", 20000), nullptr);  // used now, so b is the oldest
   EXPECT_EQ(cache.find("a", 19999), nullptr);
   cache.keep("d", some(40000));
@@ -451,6 +452,8 @@ TEST_F(KeptWeights, StayWithinTheirLimits) {
     EXPECT_TRUE(std::all_of(found->bytes().begin(), found->bytes().begin() + size, [](std::byte b) { return b == std::byte{7}; }));
   }
   EXPECT_TRUE(fs::exists(kept_ / "note.txt"));
+  EXPECT_FALSE(fs::exists(kept_ / "old.packed.17.part")) << "its writer is gone";
+  EXPECT_TRUE(fs::exists(kept_ / "new.packed.18.part"));
 }
 
 TEST_F(BrokenFolder, EveryFlippedByteOfTheHeaderIsAnErrorOrAModel) {

@@ -1,6 +1,7 @@
 #include "model/packed_cache.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <system_error>
 #include <vector>
@@ -14,6 +15,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kPage = 4096;
 constexpr std::string_view kSuffix = ".packed";
+constexpr std::chrono::hours kAbandoned{1};  // after that nobody writes a part any more
 
 // What the last page begins with.
 std::string last_page(const std::string& key, uint64_t bytes) {
@@ -56,6 +58,10 @@ Status PackedCache::try_keep(const std::string& key, std::span<const std::byte> 
   uint64_t total = 0;
   for (fs::directory_iterator at(folder_, problem), end; !problem && at != end; at.increment(problem)) {
     std::error_code gone;  // by another process
+    if (at->path().extension() == ".part" && at->path().stem().stem().extension() == kSuffix &&
+        at->last_write_time(gone) < fs::file_time_type::clock::now() - kAbandoned && !gone) {
+      fs::remove(at->path(), gone);  // its writer was killed
+    }
     if (at->path().extension() != kSuffix || !at->is_regular_file(gone)) continue;
     Kept one{at->last_write_time(gone), at->file_size(gone), at->path()};
     if (gone) continue;
