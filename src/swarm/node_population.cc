@@ -7,9 +7,9 @@
 namespace colony::swarm {
 namespace {
 
-// Steps of empirical Bayes after a rebuild. With four, what agents share and how they differ had hardly moved from where it starts
-// when a young colony needs it (docs/swarm.md).
-constexpr int kRounds = 16;
+// Steps of empirical Bayes after a rebuild of the map from so many tasks. With four, what agents share and how they differ has hardly
+// moved from where it starts when a young colony needs it; in an older one sixteen are a jump, after which much is tried again (docs/swarm.md).
+int steps_after(uint32_t tasks) { return tasks <= 256 ? 16 : 4; }
 constexpr uint64_t kNewsTasks = 1000;    // a population record lasts that long without a newer one
 
 PopulationRecord record_of(const PopulationSums& sums, uint64_t landmarks) {
@@ -136,7 +136,7 @@ void Node::State::fill_from_log() {
   for (const Known& one : known) {
     if (const auto at = members.find(one.agent); at != members.end()) at->second.trail.add(one.features, one.score, one.weight);
   }
-  for (int round = 0; round < kRounds; ++round) {
+  for (int step = 0, steps = steps_after(map.epoch()); step < steps; ++step) {
     for (auto& [id, member] : members) refresh(id, member);
     refresh_population();
   }
