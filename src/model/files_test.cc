@@ -371,7 +371,6 @@ class KeptWeights : public BrokenFolder {
     fs::remove_all(kept_);
   }
   void TearDown() override {
-    fs::permissions(kept_.parent_path(), fs::perms::owner_all, fs::perm_options::add);
     fs::remove_all(kept_);
     BrokenFolder::TearDown();
   }
