@@ -122,6 +122,15 @@ struct Tile {
   const uint8_t* ready = nullptr;  // of group `from`
 };
 
+// A group's sums, to memory: x in its tile times the weights in tile 4. Instructions name their tiles, so a variable cannot.
+#define COLONY_TILE_SUMS(sign, sum, x_tile, from_x, to_sums) \
+  do {                                                       \
+    COLONY_TILE_ZERO(sum);                                   \
+    COLONY_TILE_LOAD(x_tile, from_x, ldx);                   \
+    COLONY_TILE_DOT_##sign(sum, x_tile, 4);                  \
+    COLONY_TILE_STORE(sum, to_sums, kSumStride);             \
+  } while (false)
+
 // kRows: 16, or 0 for the rows left over.
 template <class Weights, int kRows>
 INLINE void tile(const PanelArgs& a, const Tile& t) {
@@ -145,33 +154,16 @@ INLINE void tile(const PanelArgs& a, const Tile& t) {
       for (int line = 0; line < Weights::kBytes; line += 64) prefetch_far(group + groups * Weights::kBytes + line);
     }
     COLONY_TILE_LOAD(4, w, kWeightStride);
-    if constexpr (kRows > 0) {
-      COLONY_TILE_ZERO(0);
-      COLONY_TILE_LOAD(2, low_x, ldx);
-      if constexpr (Weights::kPlanes) {
-        COLONY_TILE_DOT_UNSIGNED(0, 2, 4);
-        COLONY_TILE_ZERO(1);
-        COLONY_TILE_LOAD(3, low_x + kGroup, ldx);
-        COLONY_TILE_DOT_SIGNED(1, 3, 4);
-        COLONY_TILE_STORE(1, high, kSumStride);
-      } else {
-        COLONY_TILE_DOT_SIGNED(0, 2, 4);
-      }
-      COLONY_TILE_STORE(0, low, kSumStride);
+    if constexpr (kRows > 0 && Weights::kPlanes) {
+      COLONY_TILE_SUMS(UNSIGNED, 0, 2, low_x, low);
+      COLONY_TILE_SUMS(SIGNED, 1, 3, low_x + kGroup, high);
+    } else if constexpr (kRows > 0) {
+      COLONY_TILE_SUMS(SIGNED, 0, 2, low_x, low);
+    } else if constexpr (Weights::kPlanes) {
+      COLONY_TILE_SUMS(UNSIGNED, 5, 6, low_x, low);
+      COLONY_TILE_SUMS(SIGNED, 5, 6, low_x + kGroup, high);
     } else {
-      COLONY_TILE_ZERO(5);
-      COLONY_TILE_LOAD(6, low_x, ldx);
-      if constexpr (Weights::kPlanes) {
-        COLONY_TILE_DOT_UNSIGNED(5, 6, 4);
-        COLONY_TILE_STORE(5, low, kSumStride);
-        COLONY_TILE_ZERO(5);
-        COLONY_TILE_LOAD(6, low_x + kGroup, ldx);
-        COLONY_TILE_DOT_SIGNED(5, 6, 4);
-        COLONY_TILE_STORE(5, high, kSumStride);
-      } else {
-        COLONY_TILE_DOT_SIGNED(5, 6, 4);
-        COLONY_TILE_STORE(5, low, kSumStride);
-      }
+      COLONY_TILE_SUMS(SIGNED, 5, 6, low_x, low);
     }
     const auto* d = reinterpret_cast<const uint16_t*>(group + Weights::kBytes - 4 * kPanel) + 16 * t.vec;
     const F scale = f_load_f16(d), least = f_load_f16(d + kPanel);
