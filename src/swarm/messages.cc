@@ -9,7 +9,7 @@ namespace colony::swarm {
 namespace {
 
 constexpr char kMagic[4] = {'C', 'O', 'L', 'M'};
-constexpr uint8_t kVersion = 2;
+constexpr uint8_t kVersion = 3;
 
 // One description of the fields for both ways: Io is a ByteWriter or a ByteReader.
 struct Out {
@@ -45,8 +45,9 @@ void stamp(Io& io, S& s) {
 }
 template <typename Io, typename M>
 void announce(Io& io, M& m) {
-  io(m.task), io(m.asker), io(m.place), io(m.budget_tokens), io(m.round);
+  io(m.task), io(m.asker), io(m.place), io(m.budget_tokens), io(m.round), io(m.deadline_ms);
   io.finite(m.place);
+  io.require(m.deadline_ms >= 0 && m.deadline_ms <= kMost);
   const size_t count = io.count(m.asked, kAskedAgentsMax, sizeof(AgentId));
   for (size_t i = 0; i < count; ++i) {
     io(m.asked[i]);
@@ -62,9 +63,9 @@ void dance(Io& io, M& m) {
 }
 template <typename Io, typename M>
 void bid(Io& io, M& m) {
-  io(m.task), io(m.node), io(m.agent), io(m.index), io(m.mean), io(m.deviation), io(m.recent), io(m.n), io(m.load), io(m.round), io(m.tokens), io(m.ms);
+  io(m.task), io(m.node), io(m.agent), io(m.index), io(m.mean), io(m.deviation), io(m.recent), io(m.n), io(m.load), io(m.round), io(m.tokens), io(m.ms), io(m.wait_ms);
   io.finite(std::array{m.index, m.mean, m.deviation, m.recent, m.n, m.load});
-  io.finite(std::array{m.tokens, m.ms});
+  io.finite(std::array{m.tokens, m.ms, m.wait_ms});
 }
 template <typename Io, typename M>
 void assign(Io& io, M& m) {

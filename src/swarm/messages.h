@@ -37,6 +37,7 @@ struct Announce {
   uint64_t budget_tokens = 0;
   uint32_t round = 0;  // 0, then 1, … when nobody answered or a node died
   std::vector<AgentId> asked = {};  // ascending; empty: everybody
+  double deadline_ms = 0;           // from now on an answer is worth nothing after so long; 0: it always is
 };
 struct Bid {
   TaskId task = 0;
@@ -47,6 +48,7 @@ struct Bid {
   double load = 0;   // tasks this agent is working on
   uint32_t round = 0;
   float tokens = 0, ms = 0;  // what its answer is expected to cost; 0: nothing is known
+  float wait_ms = 0;         // until the agent could begin, where agents have queues
 };
 struct Assign {
   TaskId task = 0;

@@ -14,6 +14,7 @@ constexpr size_t kAskedMax = 8192, kBidsMax = 65'536, kUnhostedMax = 4096;
 constexpr uint16_t kStreamTie = 1, kStreamThreshold = 2, kStreamScout = 6;
 constexpr size_t kScouts = 2;
 constexpr double kLoadTarget = 4;        // tasks of one agent at once
+constexpr double kWaitTarget = 1;        // of its answers' time, before it could begin
 constexpr uint32_t kSilencesMax = 6;     // the window doubles that often
 
 }  // namespace
@@ -27,6 +28,7 @@ std::vector<Effect> Node::step(const Event& event, const Now& now) {
   State& s = *state_;
   s.effects.clear();
   s.task_time = std::max(s.task_time, now.task_time);
+  s.now_ms = now.ms;
   if (s.options.half_life_ms > 0) s.time_passes(now.ms);
   if (const auto* born = std::get_if<AgentBorn>(&event)) {
     auto [at, fresh] = s.members.try_emplace(born->agent);
@@ -92,6 +94,8 @@ void Node::State::entered(const TaskEntered& e, const Now& now) {
   }
   ask.place = e.place;
   ask.budget = e.budget_tokens;
+  ask.deadline_ms = e.deadline_ms >= 0 && e.deadline_ms <= kCostMost ? e.deadline_ms : 0;
+  ask.entered_ms = now.ms;
   ask.finished = false;
   this->ask(e.task, ask, now);
 }
@@ -103,6 +107,9 @@ void Node::State::ask(TaskId task, Asked& ask, const Now& now) {
   ask.working = 0;
   ask.until = options.bid_window > 0 ? now.step + (options.bid_window << std::min(ask.silences, kSilencesMax)) : 0;
   Announce announce{task, options.id, ask.place, ask.budget, ask.round};
+  if (ask.deadline_ms > 0) {  // when it is over only who need not wait answers
+    announce.deadline_ms = std::max(1.0, ask.deadline_ms - static_cast<double>(now.ms > ask.entered_ms ? now.ms - ask.entered_ms : 0));
+  }
   // Few where enough are known; all of them the second time, and once in a while so that new ones are met.
   if (options.ask_most == 0 || ask.round > 0 || floor.known() <= options.ask_most) {
     effects.emplace_back(Send{std::nullopt, std::move(announce)});
@@ -132,6 +139,7 @@ void Node::State::received(const Announce& m, const Now& now) {
   for (const float x : m.place) {
     if (!std::isfinite(x)) return;
   }
+  if (!(m.deadline_ms >= 0)) return;
   hear_of(m.asker);
   end_lapsed_leases(now.step);
   for (auto at = leases.lower_bound({m.task, 0}); at != leases.end() && at->first.first == m.task;) {
@@ -170,7 +178,6 @@ void Node::State::received(const Announce& m, const Now& now) {
   for (const auto& [id, asked_member] : answering) {
     Member& member = *asked_member;
     const Reading r = member.trail.read(features, at_now.task_time, at_now.parts);
-    if (options.price) member.price = next_price(member.price, static_cast<double>(member.trail.under_way()), kLoadTarget);
     if (options.thresholds && id != always) {
       double shared = 0;
       for (int i = 0; i < features.count; ++i) shared += features.value[static_cast<size_t>(i)] * population.theta[features.index[static_cast<size_t>(i)]];
@@ -178,10 +185,22 @@ void Node::State::received(const Announce& m, const Now& now) {
       if (RngStream(options.seed, m.task, static_cast<uint32_t>(id) ^ m.round, kStreamThreshold).uniform() >= response) continue;
     }
     Bid bid{m.task, options.id, id, 0, r.mean, r.deviation, r.recent, member.trail.n(), static_cast<double>(member.trail.under_way()), m.round};
-    bid.index = (options.trails ? r.mean + r.recent + at_now.optimism * r.deviation : 0) - (options.price ? member.price : 0);
+    bid.index = options.trails ? r.mean + r.recent + at_now.optimism * r.deviation : 0;
     const Cost cost = member.cost.predict(slot, now.task_time, everybody);
     bid.tokens = static_cast<float>(cost.tokens);
     bid.ms = static_cast<float>(cost.ms);
+    // Of a queue it is known how long it is, of a share in the engine's steps only how many there are.
+    if (options.price) {
+      const bool timed = options.queues && cost.ms > 0;
+      member.price = next_price(member.price, timed ? member.queue.wait_ms(now.ms) / cost.ms : static_cast<double>(member.trail.under_way()), timed ? kWaitTarget : kLoadTarget);
+    }
+    if (options.queues) {
+      const double wait = member.queue.wait_ms(now.ms);
+      bid.wait_ms = static_cast<float>(wait);
+      if (m.deadline_ms > 0 && wait > kWaitMost * m.deadline_ms) continue;
+      if (m.deadline_ms > 0) bid.index = in_time(bid.index, wait, m.deadline_ms, cost.ms);
+    }
+    if (options.price) bid.index -= member.price;
     if (options.cost_weight > 0) bid.index -= options.cost_weight * cost.tokens / kCostReference;
     effects.emplace_back(Send{m.asker, bid});
   }
@@ -264,7 +283,7 @@ void Node::State::learn(const Announce& m, const Now& now) {
 void Node::State::received(const Bid& m, const Now&) {
   const auto at = asked.find(m.task);
   if (at == asked.end() || !at->second.open || at->second.round != m.round) return;
-  for (const double value : {m.index, m.mean, m.deviation, m.recent, m.n, m.load, static_cast<double>(m.tokens), static_cast<double>(m.ms)}) {
+  for (const double value : {m.index, m.mean, m.deviation, m.recent, m.n, m.load, static_cast<double>(m.tokens), static_cast<double>(m.ms), static_cast<double>(m.wait_ms)}) {
     if (!std::isfinite(value)) return;
   }
   if (m.agent == 0 || at->second.bids.size() >= kBidsMax) return;
@@ -330,7 +349,7 @@ void Node::State::choose(TaskId task, Asked& ask, const Now& now) {
   RngStream rng(options.seed, task, ask.round, kStreamTie);
   const Bid& winner = *best[best.size() > 1 ? rng.below(best.size()) : 0];
   explain.winner = winner.agent;
-  const bool pays = options.price || options.cost_weight > 0;
+  const bool pays = options.price || options.queues || options.cost_weight > 0;
   explain.reason = bids.size() == 1                              ? "only_bid"
                    : winner.n < 1                                ? "newcomer"
                    : winner.mean >= most_mean                    ? "best_mean"
@@ -463,6 +482,7 @@ void Node::State::received(const Assign& m, const Now& now) {
   end_leases_of(m.task);  // assigned once more: it counts once
   if (!outcomes.contains({m.task, m.agent})) {  // else it is late: there is nothing to wait for
     at->second.trail.begin(m.task, m.place, features_of(m.place));
+    if (options.queues) at->second.queue.begin(m.task, at->second.cost.predict(slot_of(m.place), now.task_time, CostLevel(costs)).ms, now.ms);
     leases[{m.task, m.agent}] = Lease{m.asker, m.round, now.step};
     lease_order.emplace_back(now.step, std::pair(m.task, m.agent));
   }
@@ -481,7 +501,10 @@ void Node::State::withdrawn(const TaskWithdrawn& e) {
 
 void Node::State::end_lease(std::map<std::pair<TaskId, AgentId>, Lease>::iterator at) {
   const auto [task, agent] = at->first;
-  if (const auto member = members.find(agent); member != members.end()) member->second.trail.end(task);
+  if (const auto member = members.find(agent); member != members.end()) {
+    member->second.trail.end(task);
+    member->second.queue.end(task, now_ms);
+  }
   leases.erase(at);
 }
 

@@ -48,6 +48,7 @@ struct TaskEntered {  // a task begins here: this node asks
   Place place{};
   uint64_t budget_tokens = 0;  // of all attempts and votes together
   uint32_t round = 0;          // higher than any before, also of askers that died since
+  double deadline_ms = 0;      // from now on an answer is worth nothing after so long; 0: it always is
 };
 struct TaskWithdrawn {  // answered without an outcome (not scored, failed, cancelled)
   TaskId task = 0;
@@ -140,6 +141,8 @@ struct NodeOptions {
   uint32_t ask_most = 0;
   bool dances = true;
   bool price = false;       // bids pay for the load of their agent
+  // Agents do one task after another: bids say how long theirs must wait, and lose by it what the task's deadline takes.
+  bool queues = false;
   // What a bid pays for kCostReference tokens that its answer is expected to cost, in units of success; 0: nothing. Tokens and not
   // milliseconds, so that the same seed stays the same run.
   double cost_weight = 0;

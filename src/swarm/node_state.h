@@ -19,6 +19,7 @@
 #include "swarm/quorum.h"
 #include "swarm/specialisation.h"
 #include "swarm/trail.h"
+#include "swarm/work_queue.h"
 
 namespace colony::swarm {
 
@@ -51,6 +52,7 @@ struct Member {
   CostTrail cost;
   Thresholds thresholds;
   double price = 0;
+  WorkQueue queue;
   // Deposits of an earlier life of this node that came back by gossip, under the landmarks of that id.
   std::shared_ptr<const Evidence> returned;
   uint64_t returned_landmarks = 0;
@@ -68,6 +70,8 @@ struct Asked {
   std::vector<Bid> bids;
   uint64_t until = 0;       // Now::step at which the window or the lease ends; 0: the driver says
   uint64_t budget = 0;      // tokens not given to anybody yet
+  double deadline_ms = 0;   // from entered_ms on; 0: none
+  uint64_t entered_ms = 0;
   uint32_t silences = 0;    // rounds without a bid
   AgentId working = 0;      // assigned, no answer yet
   bool finished = false;
@@ -115,6 +119,7 @@ struct Node::State {
   uint64_t task_time = 0;             // the latest known
   std::optional<uint64_t> clock_ms;   // Now::ms of the last step
   uint64_t passed_ms = 0, due_ms = 0; // in all, not saved; since the last evaporation
+  uint64_t now_ms = 0;                // Now::ms of this step
   uint64_t heard = 0;                 // tasks announced, each once
   AgentId refreshed = 0;              // whose P, w were made anew last (round robin)
   size_t to_refresh = 0;              // trails made under an older population

@@ -65,7 +65,7 @@ Loaded play_loaded(const Course& course, const LoadOptions& options, const std::
       arm = *std::min_element(arms.begin(), arms.end(), [&](size_t a, size_t b) { return std::max(free_at[a], clock) < std::max(free_at[b], clock); });
     } else if (who == "colony") {
       AgentId worker = 0;
-      for (uint32_t round = 0; round < kRounds && worker == 0; ++round) worker = nodes.ask(asker, TaskEntered{t + 1, course.question(t).place, 1, round}, now);
+      for (uint32_t round = 0; round < kRounds && worker == 0; ++round) worker = nodes.ask(asker, TaskEntered{t + 1, course.question(t).place, 1, round, 1000 * options.deadline_s}, now);
       if (worker == 0) {  // never answered: later than any
         latencies.push_back(1e9);
         continue;

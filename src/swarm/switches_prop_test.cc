@@ -159,7 +159,7 @@ std::vector<std::vector<Bid>> bids_over_log(const NodeOptions& options, NodeId a
 }
 
 // What two bids of one agent differ in.
-enum Field : uint32_t { kIndex = 1, kMean = 2, kDeviation = 4, kRecent = 8, kN = 16, kLoad = 32, kCosts = 64, kSilent = 128 };
+enum Field : uint32_t { kIndex = 1, kMean = 2, kDeviation = 4, kRecent = 8, kN = 16, kLoad = 32, kCosts = 64, kSilent = 128, kWait = 256 };
 uint32_t differences(const std::vector<Bid>& a, const std::vector<Bid>& b) {
   uint32_t fields = 0;
   for (const Bid& one : a) {
@@ -170,7 +170,7 @@ uint32_t differences(const std::vector<Bid>& a, const std::vector<Bid>& b) {
     }
     fields |= (one.index != other->index ? kIndex : 0U) | (one.mean != other->mean ? kMean : 0U) | (one.deviation != other->deviation ? kDeviation : 0U) |
               (one.recent != other->recent ? kRecent : 0U) | (one.n != other->n ? kN : 0U) | (one.load != other->load ? kLoad : 0U) |
-              (one.tokens != other->tokens || one.ms != other->ms ? kCosts : 0U);
+              (one.tokens != other->tokens || one.ms != other->ms ? kCosts : 0U) | (one.wait_ms != other->wait_ms ? kWait : 0U);
   }
   return fields | (a.size() != b.size() ? kSilent : 0U);
 }
@@ -193,6 +193,7 @@ TEST(SwitchProperties, EachChangesWhatItNamesAndNothingElse) {
       {"early-optimism", [](auto& o) { o.early_optimism = false; }, 0},  // of one node among others (9 asks) it is never less
       {"thresholds", [](auto& o) { o.thresholds = true; }, kSilent},
       {"price", [](auto& o) { o.price = true; }, kIndex, false, [](const Bid& a, const Bid& b) { EXPECT_TRUE(b.index <= a.index && b.index >= a.index - .8 - 1e-12); }},
+      {"queues", [](auto& o) { o.queues = true; }, kWait},  // no task here has a deadline; what one does is in work_queue_test
       {"cost", [](auto& o) { o.cost_weight = .05; }, kIndex, false,
        [](const Bid& a, const Bid& b) { EXPECT_NEAR(a.index - b.index, .05 * static_cast<double>(b.tokens) / kCostReference, 1e-6); }},
       {"evaporation", [](auto& o) { o.half_life_ms = kHalfLifeMs; }, 0},  // no time passes here; what it does is in evaporation_test

@@ -78,8 +78,9 @@ Result<int> compare(const std::string& what, const std::vector<Measure>& measure
   return kDone;
 }
 
-swarm::NodeOptions rules(bool price, bool thresholds) {
+swarm::NodeOptions rules(bool queues, bool price, bool thresholds) {
   swarm::NodeOptions options;
+  options.queues = queues;
   options.price = price;
   options.thresholds = thresholds;
   return options;
@@ -98,10 +99,12 @@ Result<int> run_load(double load, swarm::NodeId nodes, uint64_t seeds, uint64_t 
                       return std::vector<double>{loaded.goodput, loaded.p95_s, loaded.right, loaded.bids};
                     }});
   };
-  add("colony", "colony", rules(false, false));
-  add("colony with prices", "colony", rules(true, false));
-  add("colony with thresholds", "colony", rules(false, true));
-  add("colony with both", "colony", rules(true, true));
+  add("colony", "colony", rules(false, false, false));
+  add("colony with queues", "colony", rules(true, false, false));
+  add("colony with prices", "colony", rules(false, true, false));
+  add("colony with queues, prices", "colony", rules(true, true, false));
+  add("colony with thresholds", "colony", rules(false, false, true));
+  add("colony with queues, thresholds", "colony", rules(true, false, true));
   add("random", "random", {});
   add("shortest-queue", "shortest-queue", {});
   return compare(fmt::format("load {:.2f}, {} node{}", load, nodes, nodes == 1 ? "" : "s"), measures, ways, seeds, first_seed, json);
