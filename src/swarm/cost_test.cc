@@ -133,7 +133,10 @@ TEST(NodeCosts, WhatFailedHasCostToo) {
   host.announce(2);
   EXPECT_EQ(host.outcome(2, 1, 0, 300, 40, false), 0U) << "no score, no deposit";
   EXPECT_EQ(host.n(1), 1);
-  EXPECT_EQ(host.outcome(2, 1, 1, 300, 40), 0U) << "an outcome counts once";
+  EXPECT_EQ(host.outcome(2, 1, 0, 9000, 9000, false), 0U) << "a cost counts once";
+  EXPECT_EQ(host.outcome(2, 1, 1, 9000, 9000), 1U) << "a score that comes late is one";
+  EXPECT_EQ(host.outcome(2, 1, 1, 9000, 9000), 0U) << "an outcome counts once";
+  EXPECT_EQ(host.n(1), 2);
   EXPECT_NEAR(static_cast<double>(host.announce(3)[0].tokens), 300, 1e-3);
   EXPECT_NEAR(static_cast<double>(host.announce(3)[0].ms), 40, 1e-3);
   // The asker's side: what ended without a score goes to the host, and no audit or dance sees it.
@@ -149,6 +152,41 @@ TEST(NodeCosts, WhatFailedHasCostToo) {
   EXPECT_FALSE(told->scored);
   EXPECT_EQ(told->tokens, 77U);
   EXPECT_EQ(told->ms, 12);
+}
+
+TEST(NodeCosts, ALeaseThatEndsWithoutAnAnswerHasCostWhatWasGiven) {
+  NodeOptions options{.id = 9};
+  options.lease = 20, options.bid_window = 5, options.attempt_tokens = 400;
+  Node asker(options);
+  asker.step(TaskEntered{1, place_of(1, 5), 1000, 0}, {1, 0, 100});
+  asker.step(Received{Bid{1, 0, 1, .5, .5, 0, 0, 0, 0, 0}}, {1, 0, 100});
+  asker.step(BidsClosed{1}, {1, 0, 100});
+  const auto told = [](const std::vector<Effect>& effects) {
+    std::vector<Outcome> found;
+    for (const auto& send : all<Send>(effects)) {
+      if (const auto* outcome = std::get_if<Outcome>(&send.message)) found.push_back(*outcome);
+    }
+    return found;
+  };
+  EXPECT_TRUE(told(asker.step(Tick{}, {1, 19, 4000})).empty());
+  const auto lapsed = told(asker.step(Tick{}, {1, 20, 5100}));
+  ASSERT_EQ(lapsed.size(), 1U);
+  EXPECT_EQ(lapsed[0].agent, 1U);
+  EXPECT_FALSE(lapsed[0].scored);
+  EXPECT_EQ(lapsed[0].tokens, 400U);
+  EXPECT_EQ(lapsed[0].ms, 5000);
+  // The host learns the cost and no score; the late answer brings the score and no second cost.
+  Host host;
+  host.announce(1);
+  host.assign(1, 1);
+  host.node.step(Received{lapsed[0]}, host.now);
+  EXPECT_EQ(host.n(1), 0);
+  EXPECT_NEAR(static_cast<double>(host.announce(2)[0].tokens), 400, 1e-3);
+  const auto late = told(asker.step(Checked{1, 1, 1, 30, true, 9000}, {1, 21, 5200}));
+  ASSERT_EQ(late.size(), 1U);
+  host.node.step(Received{late[0]}, host.now);
+  EXPECT_EQ(host.n(1), 1);
+  EXPECT_NEAR(static_cast<double>(host.announce(3)[0].tokens), 400, 1e-3);
 }
 
 TEST(NodeCosts, PayingForThemPrefersTheCheapOfEqualsAndSaysSo) {

@@ -65,7 +65,7 @@ struct Outcome {  // checked result, from the asker to the host of the agent: th
   double score = 0;  // [0, 1]
   uint64_t tokens = 0;
   double ms = 0;       // from the start of the work to its end
-  bool scored = true;  // false: only what it cost is known
+  bool scored = true;  // false: only what it cost is known. A score may follow, and then counts
 };
 
 // One write of a node: its incarnation grows when it starts anew, its version with every write.

@@ -387,6 +387,8 @@ void Node::State::assign(TaskId task, Asked& ask, const Bid& winner, const Now& 
     ask.until = now.step + options.lease;
   }
   ask.working = winner.agent;
+  ask.given = tokens;
+  ask.given_ms = now.ms;
   ask.assigned[winner.agent] = winner;
   effects.emplace_back(Send{winner.node, Assign{task, options.id, winner.agent, ask.place, ask.round, tokens}});
 }
@@ -461,6 +463,7 @@ void Node::State::tick(const Now& now) {
     if (ask.open) {
       choose(task, ask, now);
     } else {  // the lease ended without an answer
+      lapsed(task, ask, now);
       ++ask.round;
       if (ask.budget == 0 && options.lease > 0) {
         finish(task, ask, false);
@@ -470,6 +473,15 @@ void Node::State::tick(const Now& now) {
     }
   }
   if (options.gossip && gossip_overdue(now)) gossip(now);
+}
+
+// Nothing was checked, so nothing is known of how good the agent is; what it was given is gone, and so is the time. Its answer may
+// still come, and then its score counts.
+void Node::State::lapsed(TaskId task, const Asked& ask, const Now& now) {
+  const auto bid = ask.assigned.find(ask.working);
+  if (bid == ask.assigned.end()) return;  // it has answered
+  const double waited = now.ms > ask.given_ms ? static_cast<double>(now.ms - ask.given_ms) : 0;
+  effects.emplace_back(Send{bid->second.node, Outcome{task, ask.working, ask.place, 0, ask.given, std::min(waited, kCostMost), false}});
 }
 
 void Node::State::received(const Assign& m, const Now& now) {
@@ -538,13 +550,15 @@ void Node::State::received(const Outcome& m, const Now& now) {
   Member& member = at->second;
   const bool finite = std::all_of(m.place.begin(), m.place.end(), [](float x) { return std::isfinite(x); });
   if (!finite || !(m.score >= 0 && m.score <= 1) || !(m.ms >= 0)) return;
-  if (!outcomes.insert({m.task, m.agent})) return;
+  if (outcomes.contains({m.task, m.agent}) || (m.scored && !outcomes.insert({m.task, m.agent}))) return;
+  const bool paid = !costs_paid.insert({m.task, m.agent});  // its lease had ended
+  if (paid && !m.scored) return;
   if (const auto lease = leases.find({m.task, m.agent}); lease != leases.end()) end_lease(lease);
   const auto similarity = map.similarity(m.place);
   const Features features = features_of(similarity);
   const auto nearest = options.places ? map.nearest(similarity) : std::nullopt;
   const int slot = nearest ? static_cast<int>(*nearest) : -1;
-  costs.add({member.cost.deposit(slot, m.tokens, m.ms, now.task_time), now.task_time});
+  if (!paid) costs.add({member.cost.deposit(slot, m.tokens, m.ms, now.task_time), now.task_time});
   member.unwritten = true;
   if (!m.scored) return;
   const double predicted = member.trail.mean(features);

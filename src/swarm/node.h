@@ -75,7 +75,8 @@ struct Voted {
   uint64_t tokens = 0;
   bool last = false;    // there is nothing left to pay another with
 };
-// Time passes (Now::step): windows and leases end, gossip goes on where nothing else happens.
+// Time passes (Now::step): windows and leases end (then the agent's trail learns what was given to it, as its cost), gossip goes on where
+// nothing else happens.
 struct Tick {};
 struct Received {
   Message message;

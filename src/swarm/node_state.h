@@ -74,6 +74,7 @@ struct Asked {
   uint64_t entered_ms = 0;
   uint32_t silences = 0;    // rounds without a bid
   AgentId working = 0;      // assigned, no answer yet
+  uint64_t given = 0, given_ms = 0;  // to it: tokens, and when
   bool finished = false;
   std::map<AgentId, Bid> assigned;  // of all rounds, as they bid
   Quorum quorum;
@@ -129,7 +130,7 @@ struct Node::State {
   Recent<TaskId> announced;
   std::map<std::pair<TaskId, AgentId>, Lease> leases;
   std::deque<std::pair<uint64_t, std::pair<TaskId, AgentId>>> lease_order;  // (step, key), as granted
-  Recent<std::pair<TaskId, AgentId>> outcomes;
+  Recent<std::pair<TaskId, AgentId>> outcomes, costs_paid;
   Recent<std::tuple<TaskId, AgentId, NodeId, uint32_t>> assignments;
   std::map<TaskId, size_t> logged_at;  // task -> place in the map's log
   std::vector<Extra> extras;           // empty when the map's log is closed
@@ -164,6 +165,7 @@ struct Node::State {
   void checked(const Checked& e, const Now& now);
   void voted(const Voted& e, const Now& now);
   void tick(const Now& now);
+  void lapsed(TaskId task, const Asked& ask, const Now& now);
   void dance(const Bid& bid, const Place& place, double score, const Now& now);
   void tell_two(const Dance& dance, uint64_t item);
   void received(const Dance& m, const Now& now);

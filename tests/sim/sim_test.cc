@@ -36,6 +36,7 @@ struct Scenario {
   double delay_mean = 5;        // ms, exponential: later messages overtake
   double every = 8;             // ms between tasks
   int partitions = 0, crashes = 0;
+  double deadline_ms = 0;       // of each task; 0: none
   NodeOptions rules;
 
   static Scenario of(uint64_t seed, int tasks_fixed = 0) {
@@ -66,6 +67,7 @@ struct Scenario {
     if (rng.uniform() < .25) s.rules.quorum = QuorumOptions::quick();
     if (rng.uniform() < .2) s.rules.cost_weight = .1;
     if (rng.uniform() < .2) s.rules.half_life_ms = 2000;
+    if (rng.uniform() < .25) s.rules.queues = true, s.deadline_ms = 20 + 300 * rng.uniform();
     return s;
   }
 };
@@ -292,7 +294,7 @@ class Simulation {
     }
     task.asker = at;
     task.voted.clear();
-    tell(at, TaskEntered{id, place(id), task.budget - task.given, 1000 * task.entries++});
+    tell(at, TaskEntered{id, place(id), task.budget - task.given, 1000 * task.entries++, s_.deadline_ms});
   }
 
   bool step() {
