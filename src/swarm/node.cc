@@ -31,17 +31,7 @@ std::vector<Effect> Node::step(const Event& event, const Now& now) {
   s.now_ms = now.ms;
   if (s.options.half_life_ms > 0) s.time_passes(now.ms);
   if (const auto* born = std::get_if<AgentBorn>(&event)) {
-    auto [at, fresh] = s.members.try_emplace(born->agent);
-    at->second.name = born->name.substr(0, kNameMax);
-    at->second.hosted = true;
-    if (fresh || s.options.gossip || s.options.half_life_ms > 0) s.refresh(born->agent, at->second);
-    if (fresh && s.options.ask_most > 0 && s.options.dances) {
-      // An arrival: nothing is measured yet, so it is worth what it may be.
-      const Reading reading = at->second.trail.read(s.features_of(Place{}), now.task_time, s.parts());
-      const uint32_t hops = static_cast<uint32_t>(std::ceil(std::log2(static_cast<double>(s.peers.size() + 2)))) + 2;
-      s.tell_two(Dance{DanceKind::kArrival, born->agent, s.options.id, s.options.id, now.task_time, hops, {}, static_cast<float>(reading.mean + 2 * reading.deviation), 0, 0, 0}, born->agent);
-    }
-    s.candidates.forget();
+    s.born(*born, now);
   } else if (const auto* retired = std::get_if<AgentRetired>(&event)) {
     s.candidates.forget();
     if (const auto at = s.members.find(retired->agent); at != s.members.end()) at->second.hosted = false;
@@ -72,6 +62,39 @@ std::vector<Effect> Node::step(const Event& event, const Now& now) {
     std::visit([&](const auto& message) { s.received(message, now); }, got->message);
   }
   return std::move(s.effects);
+}
+
+void Node::State::born(const AgentBorn& e, const Now& now) {
+  auto [at, fresh] = members.try_emplace(e.agent);
+  Member& member = at->second;
+  member.name = e.name.substr(0, kNameMax);
+  member.hosted = true;
+  candidates.forget();
+  // Evenly chosen of a longer test.
+  const size_t items = fresh ? std::min(e.gate.size(), kGateItems) : 0;
+  const double weight = gate_weight(items);
+  double right = 0, taken = 0;
+  std::array<double, kPlaceDim> where{};  // it did well
+  for (size_t i = 0; i < items; ++i) {
+    const GateItem& item = e.gate[i * e.gate.size() / items];
+    if (!(item.score >= 0 && item.score <= 1) || !std::all_of(item.place.begin(), item.place.end(), [](float x) { return std::isfinite(x); })) continue;
+    taken += 1;
+    right += item.score;
+    for (size_t d = 0; d < kPlaceDim; ++d) where[d] += item.score * static_cast<double>(item.place[d]);
+    member.trail.add(features_of(item.place), item.score, weight);
+    if (map.logging() && extras.size() < kExtrasMax) extras.push_back({item.place, e.agent, static_cast<float>(item.score), static_cast<float>(weight)});
+  }
+  member.unwritten = member.unwritten || taken > 0;
+  if (fresh || options.gossip || options.half_life_ms > 0) refresh(e.agent, member);
+  if (!fresh || options.ask_most == 0 || !options.dances) return;
+  // An arrival dances: with what was measured, or with what it may be worth.
+  const Place place = unit(where);
+  const double mean = taken > 0 ? right / taken : 0;
+  const Reading reading = member.trail.read(features_of(place), now.task_time, parts());
+  const uint32_t hops = static_cast<uint32_t>(std::ceil(std::log2(static_cast<double>(peers.size() + 2)))) + 2;
+  tell_two(Dance{DanceKind::kArrival, e.agent, options.id, options.id, now.task_time, hops, place, static_cast<float>(reading.mean + 2 * reading.deviation), static_cast<float>(mean),
+                 taken > 0 ? static_cast<float>(lower_bound_of(mean, taken)) : 0, static_cast<float>(taken)},
+           e.agent);
 }
 
 void Node::State::entered(const TaskEntered& e, const Now& now) {

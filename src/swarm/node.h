@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "swarm/gate.h"
 #include "swarm/messages.h"
 #include "swarm/quorum.h"
 
@@ -35,6 +36,8 @@ inline constexpr uint64_t kEvaporations = 256;                        // a half-
 struct AgentBorn {
   AgentId agent = 0;
   std::string name;
+  // What a test before its first task showed, of which kGateItems at most are taken; only of an agent that is not known here.
+  std::vector<GateItem> gate = {};
 };
 struct AgentRetired {
   AgentId agent = 0;

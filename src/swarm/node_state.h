@@ -180,6 +180,7 @@ struct Node::State {
   void refresh(AgentId id, Member& member);
   void use_landmarks(const std::shared_ptr<const Landmarks>& landmarks);
 
+  void born(const AgentBorn& e, const Now& now);
   void entered(const TaskEntered& e, const Now& now);
   void close(const BidsClosed& e, const Now& now);
   void withdrawn(const TaskWithdrawn& e);
