@@ -330,6 +330,7 @@ int run_cli(int argc, char** argv) {
     v.add_option("--tasks", replay.tasks, "only the first so many of each order")->transform(whole(1, 1'000'000'000));
     v.add_option("--ablate", replay.ablate, "switch off in the colony, separated by commas: trails, places, recent, detection, exploration, early-optimism (it then rises with age); of several nodes gossip, audit");
     v.add_flag("--ablations", replay.ablations, "the colony once more without each of these");
+    v.add_option("--gate", replay.gate, "the colony once more, each agent with its scores on the first so many questions, which the stream leaves out for all");
     v.add_option("--cost-weight", replay.cost_weight, "the colony once more, its bids paying so much success for 256 expected tokens (outlen.csv says what answers cost), as 0.02")
         ->check(number(0, 100, false));
     v.add_option("--threads", replay.model.threads, "for places: threads (default: all of the machine)")->transform(whole(1, 1024));

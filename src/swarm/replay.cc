@@ -17,7 +17,9 @@ constexpr size_t kExchanging = 6;
 // The swarm as it serves: the same steps, messages carried from node to node at once.
 class Colony final : public Policy {
  public:
-  Colony(size_t arms, const NodeOptions& options, NodeId nodes) : nodes_(options, nodes), known_(arms) {}
+  // `gates`: of each arm; empty: they come without.
+  Colony(size_t arms, const NodeOptions& options, NodeId nodes, std::vector<std::vector<GateItem>> gates)
+      : nodes_(options, nodes), known_(arms), gates_(std::move(gates)) {}
 
   size_t choose(const Question& q, const std::vector<uint8_t>& there) override {
     now_.task_time = now_.step = q.number + 1;
@@ -25,7 +27,7 @@ class Colony final : public Policy {
       if ((there[arm] != 0) == (known_[arm] != 0)) continue;
       known_[arm] = there[arm];
       const auto host = static_cast<NodeId>(arm % nodes_.count());
-      if (there[arm] != 0) nodes_.tell(host, AgentBorn{arm + 1, std::to_string(arm)}, now_);
+      if (there[arm] != 0) nodes_.tell(host, AgentBorn{arm + 1, std::to_string(arm), gates_.empty() ? std::vector<GateItem>() : gates_[arm]}, now_);
       else nodes_.tell(host, AgentRetired{arm + 1}, now_);
     }
     asker_ = static_cast<NodeId>(q.number % nodes_.count());
@@ -39,6 +41,7 @@ class Colony final : public Policy {
  private:
   Loopback nodes_;
   std::vector<uint8_t> known_;  // arms that were born
+  std::vector<std::vector<GateItem>> gates_;
   Now now_;
   NodeId asker_ = 0;
   AgentId winner_ = 0;
@@ -82,6 +85,9 @@ RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place
     RngStream rng(options.seed, i, 1, kStreamSimulation);
     std::swap(order_[i - 1], order_[rng.below(i)]);
   }
+  const auto stream = order_.begin() + static_cast<ptrdiff_t>(std::min(options.gate, order_.size()));
+  held_out_.assign(order_.begin(), stream);
+  order_.erase(order_.begin(), stream);
   if (options.tasks > 0 && options.tasks < order_.size()) order_.resize(options.tasks);
   half_ = order_.size() / 2;
   behaves_as_.resize(arms());
@@ -116,8 +122,15 @@ RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place
 
 Question RecordedCourse::question(size_t t) const {
   const size_t row = order_[t];
-  if (!options_.labels) return {t, places_[row], 0};
-  return {t, domain_places_[outcomes_.domain[row]], outcomes_.domain[row]};
+  return {t, place_of(row), options_.labels ? outcomes_.domain[row] : 0};
+}
+
+const Place& RecordedCourse::place_of(size_t row) const { return options_.labels ? domain_places_[outcomes_.domain[row]] : places_[row]; }
+
+std::vector<GateItem> RecordedCourse::gate(size_t arm) const {
+  std::vector<GateItem> items;
+  for (const size_t row : held_out_) items.push_back({place_of(row), static_cast<double>(outcomes_.score(row, arm))});
+  return items;
 }
 
 double RecordedCourse::score(size_t t, size_t arm) const {
@@ -153,7 +166,9 @@ Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOp
       return invalid("ablate: found '{}', expected one of: {}", off, names);
     }
   }
-  return std::unique_ptr<Policy>(std::make_unique<Colony>(course.arms(), node, options.nodes));
+  std::vector<std::vector<GateItem>> gates;
+  for (size_t arm = 0; options.gate && arm < course.arms(); ++arm) gates.push_back(course.gate(arm));
+  return std::unique_ptr<Policy>(std::make_unique<Colony>(course.arms(), node, options.nodes, std::move(gates)));
 }
 
 Result<std::unique_ptr<Policy>> make_policy(const PolicySpec& spec, const Course& course, const ColonyOptions& options, uint64_t seed) {

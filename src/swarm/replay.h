@@ -24,6 +24,7 @@ class Course {
   virtual bool there(size_t t, size_t arm) const = 0;
   virtual double score(size_t t, size_t arm) const = 0;
   virtual uint64_t tokens(size_t, size_t) const { return 0; }  // that arm's answer costs; 0: not known
+  virtual std::vector<GateItem> gate(size_t) const { return {}; }  // what that arm did on questions held out of the stream
   // What choosing `arm` at t loses against the best that could be had.
   virtual double regret(size_t t, size_t arm) const = 0;
 };
@@ -31,6 +32,7 @@ class Course {
 struct StreamOptions {
   uint64_t seed = 1;     // of the order
   size_t tasks = 0;      // the first so many of the order; 0: all
+  size_t gate = 0;       // the first so many of the order are held out, as every agent's test; the stream begins after them
   bool drift = false;    // at half time the six best agents exchange behaviour in reverse order
   bool arrival = false;  // the best agent can be chosen only from half time on
   bool labels = false;   // the domain is told: it is the label and, instead of the embedding, the place
@@ -49,13 +51,16 @@ class RecordedCourse final : public Course {
   bool there(size_t t, size_t arm) const override { return !(options_.arrival && arm == best_ && t < half_); }
   double score(size_t t, size_t arm) const override;
   uint64_t tokens(size_t t, size_t arm) const override;
+  std::vector<GateItem> gate(size_t arm) const override;
   double regret(size_t t, size_t arm) const override { return score(t, single_[t < half_ ? 0 : 1]) - score(t, arm); }
 
  private:
+  const Place& place_of(size_t row) const;
+
   const Outcomes& outcomes_;
   const std::vector<Place>& places_;
   const StreamOptions options_;
-  std::vector<size_t> order_;
+  std::vector<size_t> order_, held_out_;
   size_t half_;
   std::vector<size_t> behaves_as_;  // in the second half
   size_t best_ = 0;                 // of the stream without drift
@@ -68,6 +73,7 @@ struct ColonyOptions {
   NodeId nodes = 1;
   std::vector<std::string> off;  // names of switches()
   double cost_weight = 0;        // NodeOptions::cost_weight
+  bool gate = false;             // agents are born with what the course's gate() says
 };
 // What can be switched off: "trails", "places", "recent", "detection", "exploration", "early-optimism"; of several nodes "gossip", "audit".
 std::vector<std::string> switches(NodeId nodes);

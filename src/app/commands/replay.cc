@@ -124,6 +124,7 @@ struct Row {
   std::string name;               // as printed
   std::vector<std::string> off;   // of the colony
   double cost_weight = 0;         // likewise
+  bool gate = false;              // likewise
   std::vector<double> means, second_halves, regrets, tokens;  // a seed each
   double seconds = 0;
   size_t decisions = 0;
@@ -153,6 +154,7 @@ Json line_of(const Row& row, const Row& first, const ReplayOptions& options) {
   line["by_seed"] = row.means;
   if (!row.off.empty()) line["without"] = row.off;
   if (row.cost_weight > 0) line["cost_weight"] = row.cost_weight;
+  if (row.gate) line["gate"] = options.gate;
   if (&row != &first) {
     const auto apart = differences(row.means, first.means);
     line["against"] = {{"policy", first.name}, {"difference", mean(apart)}, {"ci95", ends(student95(apart))}};
@@ -208,8 +210,8 @@ Result<std::vector<swarm::PolicySpec>> read_policies(const std::string& words, b
 
 Status check_usage(const ReplayOptions& options) {
   if (options.folder.empty() == options.synthetic.empty()) return invalid("give either DIR or --synthetic VARIANT");
-  if (options.folder.empty() && (options.labels || options.drift || options.arrival || options.tasks > 0 || options.cost_weight > 0)) {
-    return invalid("--labels, --drift, --arrival, --tasks and --cost-weight go with DIR");
+  if (options.folder.empty() && (options.labels || options.drift || options.arrival || options.tasks > 0 || options.cost_weight > 0 || options.gate > 0)) {
+    return invalid("--labels, --drift, --arrival, --tasks, --gate and --cost-weight go with DIR");
   }
   if (is_parts_bench(options.synthetic) && (options.policies != ReplayOptions().policies || !options.ablate.empty() || options.ablations || options.nodes != 1)) {
     return invalid("--synthetic {} has rows of its own: --policy, --ablate, --ablations and --nodes do not go with it", options.synthetic);
@@ -241,6 +243,13 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
     row.off = off;
     row.cost_weight = options.cost_weight;
   }
+  if (options.gate > 0) {
+    Row& row = rows.emplace_back();
+    row.spec = {"colony", {}};
+    row.name = fmt::format("colony, {} tested", options.gate);
+    row.off = off;
+    row.gate = true;
+  }
   if (options.ablations) {
     for (const std::string& word : swarm::switches(static_cast<swarm::NodeId>(options.nodes))) {
       Row& row = rows.emplace_back();
@@ -265,6 +274,7 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
       return invalid("--cost-weight: found no {} with a column for each of the {} agents, expected to know what answers cost",
                      (fs::path(options.folder) / "outlen.csv").string(), outcomes.agents.size());
     }
+    if (options.gate >= outcomes.tasks()) return invalid("--gate: found {}, expected fewer than the {} questions", options.gate, outcomes.tasks());
     if (!options.labels) {
       ASSIGN_OR_RETURN(places, find_places(outcomes, options));
     }
@@ -277,10 +287,10 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
   for (uint64_t seed = options.first_seed; seed < options.first_seed + options.seeds; ++seed) {
     std::unique_ptr<swarm::Course> course;
     if (synthetic) course = std::make_unique<swarm::DriftCourse>(seed, variant);
-    else course = std::make_unique<swarm::RecordedCourse>(outcomes, places, swarm::StreamOptions{seed, options.tasks, options.drift, options.arrival, options.labels});
+    else course = std::make_unique<swarm::RecordedCourse>(outcomes, places, swarm::StreamOptions{seed, options.tasks, options.gate, options.drift, options.arrival, options.labels});
     for (Row& row : rows) {
       if (interrupted()) return kInterrupted;
-      ASSIGN_OR_RETURN(const auto policy, swarm::make_policy(row.spec, *course, {static_cast<swarm::NodeId>(options.nodes), row.off, row.cost_weight}, seed));
+      ASSIGN_OR_RETURN(const auto policy, swarm::make_policy(row.spec, *course, {static_cast<swarm::NodeId>(options.nodes), row.off, row.cost_weight, row.gate}, seed));
       const auto played = swarm::play(*course, *policy, clock);
       row.means.push_back(played.mean);
       row.second_halves.push_back(played.second_half);

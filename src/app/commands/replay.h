@@ -23,6 +23,7 @@ struct ReplayOptions {
   std::string ablate;      // switched off in the colony, comma-separated
   bool ablations = false;  // the colony once more without each switch
   double cost_weight = 0;  // what tokens cost a bid
+  uint64_t gate = 0;       // questions held out as every agent's test
   std::string home;
   ModelOptions model;      // for places without embeddings.f16
   bool json = false;
