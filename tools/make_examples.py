@@ -9,7 +9,7 @@ Ten kinds, mixed and shuffled, each line with its own check:
 Every kind comes in several wordings. Prompts are unique. The words that agents' own examples use
 (RESERVED below) never occur here, so nothing of a task stands in an agent's folder.
 
-Run: tools/make_examples.py [FOLDER]               writes mixed.jsonl and thousand.jsonl into examples/
+Run: tools/make_examples.py [FOLDER]               writes mixed.jsonl, thousand.jsonl and held_out.jsonl into examples/
      tools/make_examples.py --check                compares with what is there
      tools/make_examples.py --tasks N --seed S     prints N tasks; the same N and S give the same bytes
 """
@@ -307,13 +307,13 @@ def extract(rng):
 KINDS = [arithmetic, dates, units, sorting, counting, sentiment, topic, capital, plural, extract]
 
 
-FILES = {"mixed.jsonl": (600, 1), "thousand.jsonl": (1000, 2)}  # name -> tasks, seed
+FILES = {"mixed.jsonl": (600, 1), "thousand.jsonl": (1000, 2), "held_out.jsonl": (80, 3)}  # name -> tasks, seed
 
 
-def make(count, seed):
-    """`count` tasks, the kinds as evenly as can be, shuffled; prompts are unique."""
+def make(count, seed, without=()):
+    """`count` tasks, the kinds as evenly as can be, shuffled; prompts are unique, and none of `without`."""
     rng = random.Random(f"examples {seed}")
-    tasks, seen = [], set()
+    tasks, seen = [], set(without)
     for number in range(count):
         kind = KINDS[number % len(KINDS)]
         for _ in range(10_000):
@@ -345,8 +345,10 @@ def main():
         sys.stdout.write(make(args.tasks, args.seed))
         return 0
     good = True
+    streams = set()  # prompts; what is held out stands in none of them
     for name, (count, seed) in FILES.items():
-        path, text = args.folder / name, make(count, seed)
+        path, text = args.folder / name, make(count, seed, streams if name == "held_out.jsonl" else ())
+        streams.update(json.loads(line)["prompt"] for line in text.splitlines())
         if not args.check:
             args.folder.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

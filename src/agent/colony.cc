@@ -8,6 +8,7 @@
 
 #include "agent/agent_run.h"
 #include "agent/place.h"
+#include "agent/tested.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -65,6 +66,7 @@ struct Hosted {
   ReadyAgent agent;
   swarm::NodeId home = 0;  // where it belongs
   swarm::NodeId host = 0;  // where it is; another one while its home is dead
+  std::vector<swarm::GateItem> tested = {};  // what a node that does not know it is told of it
 };
 
 // The end of a round: an answer, or why there is none.
@@ -216,7 +218,7 @@ struct Colony::State {
   void host(Hosted entry, swarm::NodeId at) {
     const swarm::AgentId id = entry.agent.spec->id();
     entry.host = at;
-    tell(at, swarm::AgentBorn{id, entry.agent.spec->name});
+    tell(at, swarm::AgentBorn{id, entry.agent.spec->name, entry.tested});
     hosted.insert_or_assign(id, std::move(entry));
   }
 
@@ -258,7 +260,12 @@ struct Colony::State {
       }
       const auto home = static_cast<swarm::NodeId>(fnv1a(spec->name.data(), spec->name.size()) %
                                                    nodes.size());
-      host({std::move(*ready), home, home}, living_from(home));
+      auto tested = read_tested(*spec, engine.snapshot().model->content_hash());
+      if (!tested) {
+        log_warn("agent {}: {}", spec->name, tested.error().message);
+        tested = std::vector<swarm::GateItem>();
+      }
+      host({std::move(*ready), home, home, std::move(*tested)}, living_from(home));
     }
     for (const auto& [name, reason] : refused) log_warn("agent {} is not hosted: {}", name, reason);
   }
@@ -794,7 +801,7 @@ Status Colony::revive_node(swarm::NodeId node, const std::string& saved) {
     if (entry.home != node) continue;
     if (entry.host != node) state.tell(entry.host, swarm::AgentRetired{id});
     entry.host = node;
-    state.tell(node, swarm::AgentBorn{id, entry.agent.spec->name});
+    state.tell(node, swarm::AgentBorn{id, entry.agent.spec->name, entry.tested});
   }
   return loaded;
 }

@@ -187,15 +187,21 @@ int run_cli(int argc, char** argv) {
   add_text("render", "messages through the model's chat template", "echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' | colony render -", run_render);
   EvalOptions eval;
   {
-    CLI::App& v = verb(cli, "eval", "how well a model, or one agent, does on checked tasks", "colony eval examples/mixed.jsonl --agent generalist");
+    CLI::App& v = verb(cli, "eval", "how well a model, or agents over it, do on checked tasks", "colony eval examples/held_out.jsonl --each --keep");
     v.add_option("TASKS", eval.file, "task lines; - is standard input")->required();
     v.add_option("--agent", eval.agent, "this agent (default: the base model with the template's default)");
+    v.add_flag("--each", eval.each, "every agent, one after the other");
+    v.add_option("--against", eval.against, "the gate: does the agent better than this one, by a paired test over the tasks");
+    v.add_flag("--keep", eval.keep, "keep what the agents showed in their folders (tested.json): a colony that meets them for the first time begins with it; with --against only of those that pass");
     v.add_option("--agents", eval.agents, "folder of agents (default: ./agents)");
+    add_home(v);
     v.add_flag("--raw", eval.raw, "prompts as they are, without the chat template");
     add_model(v, eval.model);
     add_sampling(v, eval.sampling);
     add_json(v);
     v.callback([&] {
+      if (const auto usage = check_usage(eval); !usage) throw CLI::ValidationError("eval", usage.error().message);
+      eval.home = home;
       eval.json = json;
       chosen = [&] { return run_eval(eval); };
     });

@@ -1,68 +1,60 @@
 #include "app/commands/eval.h"
 
+#include <algorithm>
 #include <map>
-#include <set>
+#include <optional>
 
 #include "agent/agent.h"
 #include "agent/agent_run.h"
+#include "agent/tested.h"
 #include "app/commands/agents.h"
+#include "app/commands/doctor.h"
 #include "app/commands/tasks.h"
 #include "app/console.h"
+#include "app/places.h"
 #include "app/session.h"
 #include "base/stats.h"
+#include "swarm/gate.h"
 
 namespace colony::app {
 namespace {
 
-struct Kind {
-  std::vector<double> scores;
-  uint64_t tasks = 0, completion_tokens = 0;
+using Spec = std::shared_ptr<const agent::AgentSpec>;
+
+struct Answer {
+  std::optional<double> score;  // nothing: not scored
+  uint64_t tokens = 0;
   double seconds = 0;
 };
+struct Answers {
+  std::vector<Answer> of;  // [tasks]
+  bool bad = false;        // one had an error
+  bool interrupted = false;
+};
 
-}  // namespace
-
-Result<int> run_eval(const EvalOptions& options) {
-  ASSIGN_OR_RETURN(const auto checked, read_checked_tasks(options.file));
-  agent::AgentSpec base;
-  base.name = "generalist";
-  base.max_tokens = options.sampling.max_tokens;
-  std::shared_ptr<const agent::AgentSpec> spec = std::make_shared<agent::AgentSpec>(base);
-  if (!options.agent.empty()) {
-    ASSIGN_OR_RETURN(const auto folder, find_agents(options.agents));
-    ASSIGN_OR_RETURN(const auto directory, agent::AgentDirectory::open(folder, {options.agent}));
-    spec = directory.agents().front();
-  }
-  ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
-  ASSIGN_OR_RETURN(const auto ready, agent::make_ready(spec, &session->engine->adapters()));
-  catch_interrupts();
+Result<Answers> answer_tasks(Session& session, const Spec& spec, const EvalOptions& options, const CheckedTasks& checked) {
+  ASSIGN_OR_RETURN(const auto ready, agent::make_ready(spec, &session.engine->adapters()));
   const auto& tasks = checked.file.tasks;
-  Progress progress("eval", session->clock);
-
-  std::vector<std::string> order;
-  std::map<std::string, Kind> kinds;
+  Progress progress(options.each ? "eval " + spec->name : "eval", session.clock);
+  Answers answers;
+  answers.of.resize(tasks.size());
   std::map<size_t, std::string> script_answers;  // of tasks that need no model
-  std::vector<size_t> asked;                     // engine request -> task
   int64_t ended = 0;
-  bool bad = !checked.file.problems.empty();
   const auto finish = [&](size_t index, Result<std::string> answer, uint64_t tokens, double seconds) {
-    const auto& task = tasks[index];
-    if (!kinds.contains(task.kind)) order.push_back(task.kind);
-    Kind& kind = kinds[task.kind];
-    ++kind.tasks;
-    kind.completion_tokens += tokens;
-    kind.seconds += seconds;
+    Answer& out = answers.of[index];
+    out.tokens = tokens;
+    out.seconds = seconds;
     if (answer && checked.checks[index]) {
-      auto score = checked.checks[index]->score(task, *answer);
-      if (score) kind.scores.push_back(*score);
+      auto score = checked.checks[index]->score(tasks[index], *answer);
+      if (score) out.score = *score;
       else answer = std::move(score).error();
     } else if (checked.checks[index]) {
-      kind.scores.push_back(0);
+      out.score = 0;
     }
     if (!answer) {
-      bad = true;
+      answers.bad = true;
       progress.clear();
-      complain(answer.error().code == ErrorCode::kCancelled ? answer.error() : Error(answer.error()).in(fmt::format("{}:{}", options.file, task.line)));
+      complain(answer.error().code == ErrorCode::kCancelled ? answer.error() : Error(answer.error()).in(fmt::format("{}:{}", options.file, tasks[index].line)));
     }
     progress.show(++ended, static_cast<int64_t>(tasks.size()), "");
   };
@@ -70,25 +62,23 @@ Result<int> run_eval(const EvalOptions& options) {
   context.raw = options.raw;
   context.max_tokens = options.sampling.max_tokens;
   context.seed = options.sampling.seed;
-  context.now_unix_ms = session->clock.unix_ms();
-  context.now = session->clock.now();
-  context.adapter = session->adapter;
+  context.now_unix_ms = session.clock.unix_ms();
+  context.now = session.clock.now();
+  context.adapter = session.adapter;
+  const bool own = !options.agent.empty() || options.each;  // the agent has its own ways to sample
   // run_all wants a request for every index; a script's answer is told as a cancelled one.
   const Error by_script = cancelled("answered by the script");
   const int status = run_all(
-      *session->engine, tasks.size(),
+      *session.engine, tasks.size(),
       [&](size_t i) -> Asked {
         context.task_id = i;
-        ASSIGN_OR_RETURN(auto prepared, agent::prepare(ready, tasks[i], session->engine->snapshot(), context));
+        ASSIGN_OR_RETURN(auto prepared, agent::prepare(ready, tasks[i], session.engine->snapshot(), context));
         if (prepared.answer) {
           script_answers[i] = *prepared.answer;
           return Error(by_script);
         }
-        if (options.agent.empty()) {
-          prepared.request->sampling = options.sampling.params();
-        } else {
-          options.sampling.over(prepared.request->sampling);
-        }
+        if (own) options.sampling.over(prepared.request->sampling);
+        else prepared.request->sampling = options.sampling.params();
         return std::move(*prepared.request);
       },
       [&](size_t i, Result<engine::Output> output) {
@@ -104,31 +94,206 @@ Result<int> run_eval(const EvalOptions& options) {
         finish(i, agent::finish_answer(*spec, tasks[i], std::move(output->text)), tokens, output->seconds);
       });
   progress.clear();
-  std::vector<std::vector<std::string>> rows{{"KIND", "TASKS", "SUCCESS", "TOKENS", "SECONDS"}};
-  std::vector<double> all;
-  for (const auto& name : order) {
-    const Kind& kind = kinds[name];
-    const Interval interval = interval95(kind.scores);
-    all.insert(all.end(), kind.scores.begin(), kind.scores.end());
-    if (options.json) {
-      Json line = {{"kind", name}, {"tasks", kind.tasks}, {"success", nullptr}, {"ci95", nullptr},
-                   {"completion_tokens", kind.completion_tokens}, {"seconds", kind.seconds}};
-      if (!kind.scores.empty()) {
-        line["success"] = mean(kind.scores);
-        line["ci95"] = {interval.low, interval.high};
-      }
-      print_line(to_line(line));
-    } else {
-      rows.push_back({name, std::to_string(kind.tasks), kind.scores.empty() ? "-" : with_interval(mean(kind.scores), interval.low, interval.high),
-                      std::to_string(kind.completion_tokens), fmt::format("{:.1f}", kind.seconds)});
+  answers.interrupted = status == kInterrupted;
+  return answers;
+}
+
+struct Kind {
+  std::string name;
+  std::vector<double> scores;
+  uint64_t tasks = 0, completion_tokens = 0;
+  double seconds = 0;
+};
+
+// In order of appearance.
+std::vector<Kind> kinds_of(const Answers& answers, const CheckedTasks& checked) {
+  std::vector<Kind> kinds;
+  for (size_t i = 0; i < answers.of.size(); ++i) {
+    const std::string& name = checked.file.tasks[i].kind;
+    auto at = std::find_if(kinds.begin(), kinds.end(), [&](const Kind& kind) { return kind.name == name; });
+    if (at == kinds.end()) {
+      at = kinds.insert(kinds.end(), Kind());
+      at->name = name;
     }
+    ++at->tasks;
+    at->completion_tokens += answers.of[i].tokens;
+    at->seconds += answers.of[i].seconds;
+    if (answers.of[i].score) at->scores.push_back(*answers.of[i].score);
   }
-  if (!options.json) {
-    const Interval interval = interval95(all);
-    if (!all.empty()) rows.push_back({"all", std::to_string(tasks.size()), with_interval(mean(all), interval.low, interval.high), "", ""});
-    std::fputs(table(rows).c_str(), stdout);
+  return kinds;
+}
+
+std::vector<double> scores_of(const Answers& answers) {
+  std::vector<double> scores;
+  for (const Answer& answer : answers.of) {
+    if (answer.score) scores.push_back(*answer.score);
   }
-  if (status == kInterrupted) return kInterrupted;
+  return scores;
+}
+
+std::string success(const std::vector<double>& scores) {
+  const Interval interval = interval95(scores);
+  return scores.empty() ? "-" : with_interval(mean(scores), interval.low, interval.high);
+}
+
+// The kinds it does well, best first: "dates 1.00, units 0.62".
+std::string good_at(std::vector<Kind> kinds) {
+  std::erase_if(kinds, [](const Kind& kind) { return mean(kind.scores) < .5; });
+  std::stable_sort(kinds.begin(), kinds.end(), [](const Kind& a, const Kind& b) { return mean(a.scores) > mean(b.scores); });
+  std::string text;
+  for (const Kind& kind : kinds) text += fmt::format("{}{} {:.2f}", text.empty() ? "" : ", ", kind.name, mean(kind.scores));
+  return text;
+}
+
+void print_kinds(const std::vector<Kind>& kinds, const Spec& spec, const EvalOptions& options, const std::vector<double>& all) {
+  std::vector<std::vector<std::string>> rows{{"KIND", "TASKS", "SUCCESS", "TOKENS", "SECONDS"}};
+  uint64_t tasks = 0;
+  for (const Kind& kind : kinds) {
+    tasks += kind.tasks;
+    if (!options.json) {
+      rows.push_back({kind.name, std::to_string(kind.tasks), success(kind.scores), std::to_string(kind.completion_tokens), fmt::format("{:.1f}", kind.seconds)});
+      continue;
+    }
+    Json line = {{"kind", kind.name}, {"tasks", kind.tasks}, {"success", nullptr}, {"ci95", nullptr},
+                 {"completion_tokens", kind.completion_tokens}, {"seconds", kind.seconds}};
+    if (options.each) line["agent"] = spec->name;
+    if (!kind.scores.empty()) {
+      const Interval interval = interval95(kind.scores);
+      line["success"] = mean(kind.scores);
+      line["ci95"] = {interval.low, interval.high};
+    }
+    print_line(to_line(line));
+  }
+  if (options.json) return;
+  if (!all.empty()) rows.push_back({"all", std::to_string(tasks), success(all), "", ""});
+  std::fputs(table(rows).c_str(), stdout);
+}
+
+// The gate: both on the same tasks. True when the candidate passes. Says it as a line of JSON, or in `text`.
+bool judge(const Answers& candidate, const Answers& incumbent, const Spec& spec, const EvalOptions& options, std::string& text) {
+  std::vector<double> differences;
+  uint64_t better = 0, worse = 0;
+  bool whole = true;
+  for (size_t i = 0; i < candidate.of.size(); ++i) {
+    if (!candidate.of[i].score || !incumbent.of[i].score) continue;
+    const double a = *candidate.of[i].score, b = *incumbent.of[i].score;
+    for (const double score : {a, b}) whole = whole && (score == 0 || score == 1);
+    differences.push_back(a - b);
+    better += a > b;
+    worse += a < b;
+  }
+  const auto verdict = whole ? swarm::judge_set(better, worse, differences.size()) : swarm::judge_scores(differences);
+  const bool passes = verdict == swarm::Verdict::kPass;
+  const Interval interval = whole ? Interval{} : student95(differences);
+  text = fmt::format("{}: better on {}, worse on {} of {}, ", passes ? "passes" : "does not pass", better, worse, differences.size());
+  text += whole ? fmt::format("p = {:.2g}", swarm::mcnemar(better, worse)) : fmt::format("{:+.3f} [{:+.3f}, {:+.3f}] an item", mean(differences), interval.low, interval.high);
+  if (options.json) {
+    Json line = {{"agent", spec->name}, {"against", options.against}, {"items", differences.size()}, {"better", better}, {"worse", worse},
+                 {"difference", mean(differences)}, {"passes", passes}};
+    if (whole) line["p"] = swarm::mcnemar(better, worse);
+    else line["ci95"] = {interval.low, interval.high};
+    print_line(to_line(line));
+  }
+  return passes;
+}
+
+// Who is asked, and who they are measured against, if somebody.
+struct Who {
+  std::vector<Spec> agents;
+  Spec against;
+};
+Result<Who> find_who(const EvalOptions& options) {
+  Who who;
+  if (options.agent.empty() && !options.each) {
+    agent::AgentSpec base;
+    base.name = "generalist";
+    base.max_tokens = options.sampling.max_tokens;
+    who.agents.push_back(std::make_shared<agent::AgentSpec>(std::move(base)));
+    return who;
+  }
+  ASSIGN_OR_RETURN(const auto folder, find_agents(options.agents));
+  std::vector<std::string> only;
+  if (!options.each) {
+    only.push_back(options.agent);
+    if (!options.against.empty() && options.against != options.agent) only.push_back(options.against);
+  }
+  ASSIGN_OR_RETURN(const auto directory, agent::AgentDirectory::open(folder, only));
+  for (const auto& [path, reason] : directory.problems()) note("{}: {}", path, reason);
+  for (const auto& spec : directory.agents()) {
+    if (spec->name == options.against) who.against = spec;
+    if (options.each || spec->name == options.agent) who.agents.push_back(spec);
+  }
+  if (!options.against.empty() && !who.against) return not_found("--against: no agent '{}' in {}", options.against, folder.string());
+  return who;
+}
+
+}  // namespace
+
+Status check_usage(const EvalOptions& options) {
+  if (options.each && !options.agent.empty()) return invalid("--each and --agent: give one of the two");
+  const bool agents = options.each || !options.agent.empty();
+  if ((options.keep || !options.against.empty()) && !agents) return invalid("--keep and --against go with --agent or --each");
+  if (!options.agent.empty() && options.agent == options.against) return invalid("--against: found the same agent, expected another");
+  return {};
+}
+
+Result<int> run_eval(const EvalOptions& options) {
+  ASSIGN_OR_RETURN(const auto checked, read_checked_tasks(options.file));
+  ASSIGN_OR_RETURN(const Who who, find_who(options));
+  ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
+  catch_interrupts();
+  const auto& tasks = checked.file.tasks;
+  std::vector<swarm::Place> places;
+  if (options.keep) {
+    std::vector<std::string> texts;
+    for (const auto& task : tasks) texts.push_back(data::task_text(task));
+    ASSIGN_OR_RETURN(places, places_of(*session, find_home(options.home), texts, [&](size_t i) { return fmt::format("{}:{}", options.file, tasks[i].line); }));
+  }
+  std::optional<Answers> incumbent;
+  if (who.against) {
+    ASSIGN_OR_RETURN(incumbent, answer_tasks(*session, who.against, options, checked));
+    if (incumbent->interrupted) return kInterrupted;
+  }
+
+  bool bad = !checked.file.problems.empty();
+  std::vector<std::vector<std::string>> rows{{"AGENT", "TASKS", "SUCCESS", "GOOD AT"}};
+  if (who.against) rows[0].push_back("AGAINST " + options.against);
+  std::vector<std::string> kept;
+  for (const Spec& spec : who.agents) {
+    const bool itself = who.against && spec->name == options.against;
+    auto answers = itself ? Result<Answers>(*incumbent) : answer_tasks(*session, spec, options, checked);
+    if (!answers) {
+      if (!options.each) return std::move(answers).error();
+      complain(Error(answers.error()).in("agent " + spec->name));
+      bad = true;
+      continue;
+    }
+    if (answers->interrupted && options.each) return kInterrupted;
+    bad = bad || answers->bad;
+    const auto kinds = kinds_of(*answers, checked);
+    const auto all = scores_of(*answers);
+    if (!options.each || options.json) print_kinds(kinds, spec, options, all);
+    std::string verdict;
+    const bool passes = !who.against || itself || judge(*answers, *incumbent, spec, options, verdict);
+    if (options.each) {
+      rows.push_back({spec->name, std::to_string(tasks.size()), success(all), good_at(kinds)});
+      if (who.against) rows.back().push_back(verdict);
+    } else if (!options.json && !verdict.empty()) {
+      std::printf("\n%s against %s %s\n", spec->name.c_str(), options.against.c_str(), verdict.c_str());
+    }
+    bad = bad || (!passes && !options.each);
+    if (answers->interrupted) return kInterrupted;
+    if (!options.keep || !passes) continue;
+    std::vector<swarm::GateItem> items;
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      if (answers->of[i].score) items.push_back({places[i], *answers->of[i].score});
+    }
+    RETURN_IF_ERROR(agent::keep_tested(*spec, session->snapshot->model->content_hash(), items));
+    kept.push_back(agent::tested_file(*spec).string());
+  }
+  if (options.each && !options.json) std::fputs(table(rows).c_str(), stdout);
+  if (!kept.empty()) note("kept {}{}: a colony that meets {} for the first time begins with what it showed", kept.front(), kept.size() > 1 ? fmt::format(" and {} more", kept.size() - 1) : "",
+                          kept.size() > 1 ? "such an agent" : "this agent");
   return bad ? kSomeBad : kDone;
 }
 

@@ -1,4 +1,4 @@
-// colony eval: a model, or one agent over it, on checked tasks, without a swarm.
+// colony eval: a model, or agents over it, on checked tasks, without a swarm.
 #pragma once
 #include <string>
 
@@ -13,11 +13,16 @@ struct EvalOptions {
   SamplingOptions sampling;
   bool raw = false;
   std::string agent;    // "" = the base model with the template's default
+  bool each = false;    // every agent of the folder, one after the other
+  std::string against;  // the gate: each agent beside this one; "" = none
+  bool keep = false;    // what an agent showed goes into its folder (agent/tested.h); with `against` only of those that pass
   std::string agents;   // folder
+  std::string home;
   bool json = false;
 };
 
-// One line a kind, in order of appearance.
+Status check_usage(const EvalOptions& options);
+// One line a kind, in order of appearance; of `each` one an agent. 1 when a task had an error, or an agent does not pass.
 Result<int> run_eval(const EvalOptions& options);
 
 }  // namespace colony::app

@@ -7,10 +7,10 @@
 #include <filesystem>
 #include <functional>
 
-#include "agent/place.h"
 #include "app/commands/doctor.h"
 #include "app/commands/replay_parts.h"
 #include "app/console.h"
+#include "app/places.h"
 #include "app/session.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -59,26 +59,8 @@ Result<std::vector<swarm::Place>> places_of_model(const swarm::Outcomes& outcome
     if (finite) return places;
     note("replay-outcomes: {} holds numbers that are none; places are computed again", file.string());
   }
-  ASSIGN_OR_RETURN(const auto placer, agent::Placer::create(*session->engine, home));
   catch_interrupts();
-  Progress progress("places", session->clock);
-  Status failed;
-  int64_t done = 0;
-  const int status = run_all(
-      *session->engine, outcomes.tasks(), [&](size_t i) -> Asked { return agent::Placer::request(*session->snapshot, outcomes.texts[i]); },
-      [&](size_t i, Result<engine::Output> output) {
-        progress.show(++done, static_cast<int64_t>(outcomes.tasks()), "");
-        if (!output || output->error) {
-          failed = Error(output ? *output->error : output.error()).in(fmt::format("the place of task '{}'", outcomes.ids[i]));
-          return;
-        }
-        auto place = placer.place(output->values);
-        if (place) places[i] = *place;
-        else failed = std::move(place).error().in(fmt::format("the place of task '{}'", outcomes.ids[i]));
-      });
-  progress.clear();
-  if (status == kInterrupted) return cancelled("interrupted");
-  if (!failed) return failed.error();
+  ASSIGN_OR_RETURN(places, places_of(*session, home, outcomes.texts, [&](size_t i) { return fmt::format("task '{}'", outcomes.ids[i]); }));
   std::error_code ignored;
   fs::create_directories(file.parent_path(), ignored);
   if (const auto written = write_file(file, {reinterpret_cast<const char*>(places.data()), bytes}); !written) {
