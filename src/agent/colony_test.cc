@@ -7,8 +7,10 @@
 #include <map>
 #include <set>
 
+#include "agent/tested.h"
 #include "agent/tiny_colony_test.h"
 #include "engine/adapters.h"
+#include "swarm/places_test.h"
 
 namespace colony::agent {
 namespace {
@@ -572,6 +574,39 @@ TEST_F(ColonyTest, LearnsWhoIsGoodAtWhat) {
   for (int64_t i = 100; i < 200; ++i) ++late[log.rows.at(i).agent];
   EXPECT_GT(late["upper"], 70);
   EXPECT_GE(colony->progress().score_sum, 65);
+}
+
+TEST_F(ColonyTest, BeginsWithWhatAgentsShowedInTheirTests) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "wrong", "function before(task) return {answer = '?'} end");
+  put_agent(agents_, "wrong-too", "function before(task) return {answer = '!'} end");
+  options_.in_flight = 1;
+  const auto early = [&] {
+    MemoryLog log;
+    auto colony = make(log);
+    add_tasks(*colony, 30);
+    finish(*colony);
+    double right = 0;
+    for (const auto& [index, row] : log.rows) right += row.agent == "upper";
+    return std::pair(right, deposits(*colony, 1));
+  };
+  const auto [untested, alone] = early();
+  EXPECT_EQ(alone, 30);
+  // A test of 40 items each, as `colony eval --keep` leaves it.
+  const auto directory = AgentDirectory::open(agents_);
+  ASSERT_TRUE(directory);
+  for (const auto& spec : directory->agents()) {
+    std::vector<swarm::GateItem> items;
+    for (size_t i = 0; i < 40; ++i) items.push_back({swarm::place_of(i, 3), spec->name == "upper" && i % 2 == 0 ? 1.0 : 0.0});
+    ASSERT_TRUE(keep_tested(*spec, tiny_.snapshot->model->content_hash(), items));
+  }
+  const auto [tested, with] = early();
+  EXPECT_NEAR(with, 30 + 3 * 10, 1e-3) << "a quarter of a deposit an item";
+  EXPECT_GE(tested, 28) << "the one that showed something, from the first task on";
+  EXPECT_GT(tested, untested);
+  // What is not theirs is left aside, and the run goes on as without.
+  for (const auto& spec : directory->agents()) ASSERT_TRUE(keep_tested(*spec, "another model", {}));
+  EXPECT_EQ(early().second, 30);
 }
 
 TEST_F(ColonyTest, EditsArePickedUpAndBrokenOnesAreNot) {

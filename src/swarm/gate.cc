@@ -12,7 +12,7 @@ namespace {
 constexpr double kError = 0.05, kLeastGain = 0.03;
 constexpr int kUsesMost = 5;
 constexpr uint64_t kTellingMost = 400;
-constexpr double kWeightEach = 0.1, kWeightMost = 8;
+constexpr double kWeightEach = 0.25, kWeightMost = 20;
 
 double log_choose(double n, double k) { return std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1); }
 

@@ -84,7 +84,14 @@ void Node::State::born(const AgentBorn& e, const Now& now) {
     member.trail.add(features_of(item.place), item.score, weight);
     if (map.logging() && extras.size() < kExtrasMax) extras.push_back({item.place, e.agent, static_cast<float>(item.score), static_cast<float>(weight)});
   }
+  // The map sees the places of a test as it sees tasks, each once: agents that were asked the same begin with a map.
+  for (size_t i = 0; i < items && map.logging(); ++i) {
+    const Place& place = e.gate[i * e.gate.size() / items].place;
+    const bool finite = std::all_of(place.begin(), place.end(), [](float x) { return std::isfinite(x); });
+    if (finite && tested_places.insert(fnv1a(reinterpret_cast<const char*>(place.data()), sizeof place)).second) see(place);
+  }
   member.unwritten = member.unwritten || taken > 0;
+  untaught = untaught || taken > 0;
   if (fresh || options.gossip || options.half_life_ms > 0) refresh(e.agent, member);
   if (!fresh || options.ask_most == 0 || !options.dances) return;
   // An arrival dances: with what was measured, or with what it may be worth.
@@ -170,6 +177,10 @@ void Node::State::received(const Announce& m, const Now& now) {
     // Asked anew: by another node (the asker died), or by the same in a later round.
     if (at->second.asker != m.asker || at->second.round < m.round) end_lease(at);
     at = next;
+  }
+  if (untaught) {
+    fit_population();
+    candidates.forget();
   }
   const auto similarity = map.similarity(m.place);
   const Features features = features_of(similarity);
@@ -263,25 +274,35 @@ void Node::State::know_candidates(const Now& now) {
   candidates.begin(std::move(hosted), count > options.scan_all, map, read_at(now, count));
 }
 
+// The map sees a place. True when it was made anew, and all trails with it.
+bool Node::State::see(const Place& place) {
+  std::optional<LandmarkMap> before;
+  if (map.rebuilds_next()) before = map;
+  if (!map.learn(place)) return false;
+  const auto made = std::make_shared<const Landmarks>(map.landmarks());
+  landmarks_id = made->id();
+  const bool latest = replica.offer(made);
+  if (options.gossip && !latest && replica.landmarks()->id() != landmarks_id) {
+    map.adopt(*replica.landmarks());
+    landmarks_id = replica.landmarks()->id();
+  }
+  move_costs(before->overlap(map));
+  fill_from_log();
+  candidates.forget();
+  map.close_full_log();
+  if (map.log().empty()) {
+    std::vector<Extra>().swap(extras);
+    tested_places.clear();
+  }
+  rebuilt = heard;
+  return true;
+}
+
 // After the bids: the map sees the task, one agent's posterior is made anew.
 void Node::State::learn(const Announce& m, const Now& now) {
   ++heard;
-  std::optional<LandmarkMap> before;
-  if (map.rebuilds_next()) before = map;
-  if (map.learn(m.place)) {
-    const auto made = std::make_shared<const Landmarks>(map.landmarks());
-    landmarks_id = made->id();
-    const bool latest = replica.offer(made);
-    if (options.gossip && !latest && replica.landmarks()->id() != landmarks_id) {
-      map.adopt(*replica.landmarks());
-      landmarks_id = replica.landmarks()->id();
-    }
-    move_costs(before->overlap(map));
-    fill_from_log();
-    candidates.forget();
-    map.close_full_log();
-    if (map.log().empty()) std::vector<Extra>().swap(extras);
-    rebuilt = heard;
+  if (see(m.place)) {
+    // All are made anew.
   } else if (heard % kPopulationEvery == 0 || (options.gossip && !peers.empty() && soon(heard - rebuilt))) {
     refresh_population();
     candidates.follow(map);

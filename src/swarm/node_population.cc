@@ -136,11 +136,16 @@ void Node::State::fill_from_log() {
   for (const Known& one : known) {
     if (const auto at = members.find(one.agent); at != members.end()) at->second.trail.add(one.features, one.score, one.weight);
   }
+  fit_population();
+}
+
+void Node::State::fit_population() {
   for (int step = 0, steps = steps_after(map.epoch()); step < steps; ++step) {
     for (auto& [id, member] : members) refresh(id, member);
     refresh_population();
   }
   for (auto& [id, member] : members) refresh(id, member);
+  untaught = false;
 }
 
 // Costs are not in the log: they go to the new landmarks as the old ones lie among them.

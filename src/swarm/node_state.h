@@ -124,6 +124,7 @@ struct Node::State {
   uint64_t heard = 0;                 // tasks announced, each once
   AgentId refreshed = 0;              // whose P, w were made anew last (round robin)
   size_t to_refresh = 0;              // trails made under an older population
+  bool untaught = false;              // the population knows nothing yet of tests that came with births
 
   std::map<TaskId, Asked> asked;
   std::deque<TaskId> asked_order;
@@ -134,6 +135,7 @@ struct Node::State {
   Recent<std::tuple<TaskId, AgentId, NodeId, uint32_t>> assignments;
   std::map<TaskId, size_t> logged_at;  // task -> place in the map's log
   std::vector<Extra> extras;           // empty when the map's log is closed
+  std::set<uint64_t> tested_places;    // that the map has seen, by hash; likewise
 
   // Of the others.
   Replica replica;
@@ -188,6 +190,7 @@ struct Node::State {
   void received(const Bid& m, const Now& now);
   void received(const Assign& m, const Now& now);
   void received(const Outcome& m, const Now& now);
+  bool see(const Place& place);
   void learn(const Announce& m, const Now& now);
   // With places off: the intercept alone.
   Features features_of(const Place& place) const;
@@ -195,6 +198,7 @@ struct Node::State {
   TrailParts parts() const { return {options.recent, options.detection}; }
   ReadAt read_at(const Now& now, size_t hosted) const;
   void fill_from_log();
+  void fit_population();  // what agents share and how they differ, and all trails with it
   void move_costs(const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap);
   void time_passes(uint64_t ms);
   double left_of(NodeId writer) const;
