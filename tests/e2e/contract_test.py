@@ -132,6 +132,56 @@ class Contract(harness.Case):
         self.assertLess(out[0]["ci95"][0], 0.5)
         self.assertGreater(out[0]["completion_tokens"], 0)
 
+    def test_agents_are_tested_and_begin_with_it(self):
+        agents = self.folder / "agents"
+        for name, script in (("counts", "return {answer = tostring(#task.prompt)}"), ("shouts", "return {answer = task.prompt:upper()}"), ("mute", "return {answer = ''}")):
+            (agents / name).mkdir(parents=True)
+            (agents / name / "agent.toml").write_text(f'name = "{name}"\ndescription = "d"\n')
+            (agents / name / "script.lua").write_text(f"function before(task) {script} end\n")
+
+        def tasks(first, count):
+            rows = []
+            for i in range(first, first + count):
+                long, loud = "count " + "ab" * (i % 17 + 1) + str(i), f"say number {i} loudly"
+                rows += [{"id": f"c{i}", "kind": "count", "prompt": long, "answer": str(len(long)), "check": "exact"},
+                         {"id": f"s{i}", "kind": "shout", "prompt": loud, "answer": loud.upper(), "check": "exact"}]
+            return rows
+
+        held_out, stream = self.write("held.jsonl", tasks(1000, 20)), self.write("stream.jsonl", tasks(0, 15))
+        common = ["--agents", agents, "--home", self.home]
+
+        def right(home):
+            out = self.folder / "out.jsonl"
+            self.colony("run", stream, "--agents", agents, "--home", home, "--out", out)
+            rows = [json.loads(line) for line in out.read_text().splitlines()]
+            out.unlink()
+            self.assertEqual(len(rows), 30)
+            return sum(row["success"] for row in rows)
+
+        untested = right(self.folder / "home of the untested")
+        one = self.lines("eval", held_out, *common, "--agent", "counts", "--json")
+        self.assertEqual([(line["kind"], line["success"]) for line in one], [("count", 1), ("shout", 0)])
+        self.assertFalse((agents / "counts/tested.json").exists())
+        # The gate keeps who is no better out: status 1, and nothing is kept.
+        out, _ = self.colony("eval", held_out, *common, "--agent", "mute", "--against", "counts", "--keep", status=1)
+        self.assertIn("does not pass: better on 0, worse on 20 of 40", out)
+        self.assertFalse((agents / "mute/tested.json").exists())
+        gate = self.lines("eval", held_out, *common, "--each", "--against", "mute", "--keep", "--json")
+        judged = {line["agent"]: line for line in gate if "passes" in line}
+        self.assertEqual(sorted(judged), ["counts", "shouts"])
+        self.assertEqual(judged["counts"], {"agent": "counts", "against": "mute", "items": 40, "better": 20, "worse": 0, "difference": .5, "passes": True, "p": 2 ** -20})
+        for name in ("counts", "mute", "shouts"):
+            kept = json.loads((agents / name / "tested.json").read_text())
+            self.assertEqual((kept["tasks"], len(kept["items"])), (40, 40))
+            self.assertNotIn("say number", json.dumps(kept))  # no text of a task
+        # From the first task on the right one is asked.
+        tested = right(self.folder / "home of the tested")
+        self.assertGreaterEqual(tested, 24)
+        self.assertGreater(tested, untested)
+        for words in (("--each", "--agent", "counts"), ("--keep",), ("--against", "mute"), ("--agent", "mute", "--against", "mute")):
+            self.colony("eval", held_out, *common, *words, status=2)
+        self.colony("eval", held_out, *common, "--agent", "counts", "--against", "nobody", status=None)
+
     def test_adapters_of_a_mixed_batch_give_pefts_logits(self):
         goldens = harness.ROOT / "tests/goldens"
         base = goldens / "checkpoints/llama_default"

@@ -127,11 +127,22 @@ class Replay(harness.Case):
         out, _ = self.colony("replay-outcomes", self.set, "--seeds", 1)
         self.assertIn("TOKENS A TASK", out)
 
+    def test_agents_can_come_with_a_test(self):
+        plain, tested = self.replay("--seeds", 4, "--gate", 60)
+        self.assertEqual(tested["gate"], 60)
+        self.assertGreater(tested["against"]["difference"], 0)
+        self.assertNotIn("gate", plain)
+        # Both play the stream without the questions of the test, others see no difference.
+        first, second = self.replay("--seeds", 4, "--gate", 60, "--policy", "best-single")
+        self.assertEqual(second["by_seed"], tested["by_seed"])
+        _, err = self.colony("replay-outcomes", self.set, "--gate", 600, status=1)
+        self.assertIn("600", err)
+
     def test_wrong_usage_is_two(self):
         for words, said in (((), "DIR"), ((self.set, "--synthetic", "main"), "DIR"), ((self.set, "--policy", "ucb"), "ucb1"), ((self.set, "--policy", ""), "--policy"),
                             ((self.set, "--policy", "per-domain-best"), "--labels"), ((self.set, "--ablate", "nothing"), "detection"),
                             ((self.set, "--seeds", 0), "seeds"), ((self.set, "--pool", "large"), "small"), ((self.set, "--policy", "knn:k=x"), "'x'"),
-                            (("--synthetic", "load", "--ablations"), "load"), (("--synthetic", "newcomer", "--nodes", 2), "newcomer"), (("--synthetic", "main", "--cost-weight", .1), "DIR")):
+                            (("--synthetic", "load", "--ablations"), "load"), (("--synthetic", "newcomer", "--nodes", 2), "newcomer"), (("--synthetic", "main", "--cost-weight", .1), "DIR"), (("--synthetic", "main", "--gate", 9), "DIR")):
             out, err = self.colony("replay-outcomes", *words, status=2)
             self.assertEqual(out, "")
             self.assertIn(said, err)
