@@ -68,6 +68,22 @@ class Page:
                              f"{against['difference']:+.4f} {interval(against['ci95'])}"])
         self.table("Bids that pay for tokens", ["set", "success for 256 tokens", "mean", "tokens a task", "paired with 0"], rows)
 
+    def tested(self):
+        rows = []
+        for tasks in ("768", "all"):
+            for name, words in SETS:
+                stream = [*words, "--gate", "80", "--policy", "colony,ucb1"] + (["--tasks", tasks] if tasks != "all" else [])
+                plain, ucb1, tested = self.recorded(*stream)
+                self.tested_row(rows, name, tasks, plain, ucb1, tested)
+        plain, ucb1, tested = self.recorded(*SETS[1][1], "--gate", "80", "--policy", "colony,ucb1", "--arrival")
+        self.tested_row(rows, SETS[1][0] + ", arrival", "all", plain, ucb1, tested)
+        self.table("Agents that come with a test of 80 held-out questions", ["set", "tasks", "`ucb1`", "`colony`", "`colony`, tested", "second half", "second half, tested", "tested, paired with `colony`"], rows)
+
+    def tested_row(self, rows, name, tasks, plain, ucb1, tested):
+        against = tested["against"]
+        rows.append([name, tasks, *(f"{share(line['mean'])} {interval(line['ci95'])}" for line in (ucb1, plain, tested)),
+                     share(plain["second_half"]), share(tested["second_half"]), f"{against['difference']:+.4f} {interval(against['ci95'])}"])
+
     def parts(self):
         def cell(line, key, digits, sign=""):
             low, high = line[key + "_ci95"]
@@ -77,7 +93,7 @@ class Page:
         loads = self.lines(["--synthetic", "load"])
         rows = [[line["bench"], f"`{line['policy']}`", cell(line, "goodput", 4), cell(line["against"], "goodput", 4, "+") if "against" in line else "",
                  cell(line, "p95_seconds", 1), cell(line["against"], "p95_seconds", 1, "+") if "against" in line else "", cell(line, "right", 4), f"{line['bids_per_task']:.1f}"] for line in loads]
-        self.table("Agents with queues: prices and response thresholds",
+        self.table("Agents with queues: what bids know of them, prices, response thresholds",
                    ["load", "policy", "right and in time", "paired", "p95 seconds", "paired", "right, however late", "bids a task"], rows)
         rows = [[line["policy"], cell(line, "success", 4), cell(line["against"], "success", 4, "+") if "against" in line else "", cell(line, "tasks_to_half", 0),
                  cell(line["against"], "tasks_to_half", 0, "+") if "against" in line else "", f"{line['bids_per_task']:.1f}"] for line in self.lines(["--synthetic", "newcomer"])]
@@ -109,6 +125,7 @@ class Page:
                 regret = line["regret_ci95"]
                 rows.append([variant, f"`{line['policy']}`", f"{line['regret']:.0f} ±{(regret[1] - regret[0]) / 2:.0f}", share(line["second_half"])])
         self.table("Synthetic bench of changing experts: total regret", ["variant", "policy", "regret", "mean score, second half"], rows)
+        self.tested()
         self.costs()
         self.parts()
         page = self.options.page.read_text()

@@ -55,17 +55,20 @@ Result<std::filesystem::path> find_model(const std::string& model) {
   return net::resolve_model(model, net::HubOptions::from_environment());
 }
 
-std::optional<model::PackedCache> packed_cache() {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets variables
-    return std::string(value != nullptr ? value : "");
-  };
-  const std::string own = variable("COLONY_CACHE"), xdg = variable("XDG_CACHE_HOME"), user = variable("HOME");
-  if (own == "off") return std::nullopt;
-  if (!own.empty()) return model::PackedCache(own);
-  if (!xdg.empty()) return model::PackedCache(std::filesystem::path(xdg) / "colony");
-  if (!user.empty()) return model::PackedCache(std::filesystem::path(user) / ".cache" / "colony");
-  return std::nullopt;
+const model::PackedCache* packed_cache() {
+  static const auto cache = []() -> std::optional<model::PackedCache> {
+    const auto variable = [](const char* name) {
+      const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets variables
+      return std::string(value != nullptr ? value : "");
+    };
+    const std::string own = variable("COLONY_CACHE"), xdg = variable("XDG_CACHE_HOME"), user = variable("HOME");
+    if (own == "off") return std::nullopt;
+    if (!own.empty()) return model::PackedCache(own);
+    if (!xdg.empty()) return model::PackedCache(std::filesystem::path(xdg) / "colony");
+    if (!user.empty()) return model::PackedCache(std::filesystem::path(user) / ".cache" / "colony");
+    return std::nullopt;
+  }();
+  return cache ? &*cache : nullptr;
 }
 
 Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
@@ -79,8 +82,7 @@ Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
   auto session = std::make_unique<Session>(memory, options.threads > 0 ? options.threads : machine_threads());
   const double start = session->clock.seconds();
   const std::string name = options.model.empty() ? path.filename().string() : options.model;
-  const auto packed = packed_cache();
-  ASSIGN_OR_RETURN(session->snapshot, engine::Snapshot::load(path, name, options.dtype, session->ledger, session->pool, packed ? &*packed : nullptr));
+  ASSIGN_OR_RETURN(session->snapshot, engine::Snapshot::load(path, name, options.dtype, session->ledger, session->pool, packed_cache()));
   engine::EngineOptions engine_options;
   engine_options.max_sequences = options.batch;
   engine_options.max_step_tokens = std::max(512, options.batch);

@@ -39,8 +39,8 @@ struct Session {
   Session(uint64_t memory, int threads) : ledger(memory), pool(threads) {}
 };
 
-// Where packed weights are kept: the folder COLONY_CACHE ("off": nowhere), else colony in $XDG_CACHE_HOME or ~/.cache.
-std::optional<model::PackedCache> packed_cache();
+// Where packed weights are kept: the folder COLONY_CACHE ("off": null), else colony in $XDG_CACHE_HOME or ~/.cache.
+const model::PackedCache* packed_cache();
 // The model's folder or file, from what --model says.
 Result<std::filesystem::path> find_model(const std::string& model);
 

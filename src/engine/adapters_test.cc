@@ -88,7 +88,7 @@ void expect_same(const Output& got, const Output& want) {
 }
 
 TEST_F(AdaptersTest, AMixedBatchGivesWhatSingleRunsGiveToTheBit) {
-  for (const char* dtype : {"f32", "bf16", "int8"}) {
+  for (const char* dtype : {"f32", "bf16", "int8", "int4"}) {
     SCOPED_TRACE(dtype);
     open(dtype);
     std::vector<std::shared_ptr<const AdapterInfo>> infos = {nullptr};

@@ -24,6 +24,7 @@ class PackedCache {
   explicit PackedCache(std::filesystem::path folder) : PackedCache(std::move(folder), Limits()) {}
   PackedCache(std::filesystem::path folder, const Limits& limits) : folder_(std::move(folder)), limits_(limits) {}
 
+  const std::filesystem::path& folder() const { return folder_; }
   // What was kept under `key` (letters and digits), if that is `bytes` long, else null. It counts as used now.
   std::shared_ptr<const MappedFile> find(const std::string& key, uint64_t bytes) const;
   // What was used longest ago goes where there is no room. More than half of the room, or of what the disk has left,

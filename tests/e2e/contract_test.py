@@ -231,6 +231,10 @@ class Contract(harness.Case):
         states = {row["what"]: row["state"] for row in self.lines("doctor", "--json", status=None)}
         self.assertEqual(states["instructions"], "ok")
         self.assertEqual(states["model"], "ok")
+        rows = {row["what"]: row["detail"] for row in self.lines("doctor", "--json", status=None, env={"COLONY_CACHE": str(self.folder / "kept")})}
+        self.assertIn(str(self.folder / "kept"), rows["kept weights"])
+        rows = {row["what"]: row["detail"] for row in self.lines("doctor", "--json", status=None, env={"COLONY_CACHE": "off"})}
+        self.assertIn("none", rows["kept weights"])
 
     def test_chat_answers_each_line(self):
         out, _ = self.colony("chat", "--max-tokens", 8, stdin="Hello\n/new\nWhat is 2+2?\n")

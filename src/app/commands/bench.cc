@@ -64,8 +64,7 @@ struct Bench {
     return options.cells.empty() || std::find(options.cells.begin(), options.cells.end(), cell) != options.cells.end();
   }
   Result<std::shared_ptr<const engine::Snapshot>> load(const std::string& dtype) {
-    const auto packed = packed_cache();  // as a user has it
-    return engine::Snapshot::load(options.model, options.model.string(), dtype, ledger, pool, packed ? &*packed : nullptr);
+    return engine::Snapshot::load(options.model, options.model.string(), dtype, ledger, pool, packed_cache());  // as a user has it
   }
   void start_peers(int adapters, const std::function<bool(const PeerKind&)>& which);
   Status run();

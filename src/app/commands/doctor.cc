@@ -114,6 +114,9 @@ Result<int> run_doctor(const std::string& home_option, const std::string& model,
   }
   const auto hub = net::HubOptions::from_environment();
   judge("model cache", writable(hub.cache), hub.cache.string(), "warn");
+  const auto* packed = packed_cache();
+  if (packed == nullptr) say("kept weights", "ok", "none: every start packs them anew (COLONY_CACHE=off, or no home folder)");
+  else judge("kept weights", writable(packed->folder()), packed->folder().string() + ", packed for the next start", "warn");
   judge("port", port_free(8080), "127.0.0.1:8080 is free", "warn");
   return bad ? kSomeBad : kDone;
 }
