@@ -114,6 +114,14 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
+std::string with_half(std::span<const double> values, int digits, bool sign) {
+  const Interval interval = student95(values);
+  const double middle = mean(values);
+  return fmt::format("{}{:.{}f} ±{:.{}f}", sign && middle > 0 ? "+" : "", middle, digits, (interval.high - interval.low) / 2, digits);
+}
+
+Json ends(const Interval& interval) { return Json{interval.low, interval.high}; }
+
 std::string with_interval(double value, double low, double high) {
   return fmt::format("{:.2f} [{:.2f}, {:.2f}]", value, low, high);
 }

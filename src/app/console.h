@@ -1,11 +1,14 @@
 // What a person sees: notes and a progress bar on standard error, tables on standard output.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/result.h"
+#include "base/stats.h"
 
 namespace colony::app {
 
@@ -55,5 +58,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows);
 
 // ".71 [.66, .75]".
 std::string with_interval(double value, double low, double high);
+// Mean and half of Student's 95 % interval: "0.7100 ±0.0123"; `sign`: "+0.0041 ±0.0030".
+std::string with_half(std::span<const double> values, int digits, bool sign = false);
+Json ends(const Interval& interval);  // [low, high]
 
 }  // namespace colony::app

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/check.h"
 #include "base/rng.h"
 
 namespace colony {
@@ -61,6 +62,13 @@ Interval student95(std::span<const double> values) {
                                             (3 * std::pow(z, 7) + 19 * std::pow(z, 5) + 17 * std::pow(z, 3) - 15 * z) / (384 * v * v * v);
   const double half = t * std::sqrt(squares / v / count);
   return {centre - half, centre + half};
+}
+
+std::vector<double> differences(std::span<const double> a, std::span<const double> b) {
+  CHECK(a.size() == b.size(), "pairs");
+  std::vector<double> out(a.size());
+  for (size_t i = 0; i < a.size(); ++i) out[i] = a[i] - b[i];
+  return out;
 }
 
 double mean(std::span<const double> values) {

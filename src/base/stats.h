@@ -25,6 +25,9 @@ Interval interval95(std::span<const double> scores);
 // 95 % interval of the mean by Student's t. Fewer than two values give [mean, mean].
 Interval student95(std::span<const double> values);
 
+// a − b, one a pair. CHECKs that they are as many.
+std::vector<double> differences(std::span<const double> a, std::span<const double> b);
+
 double mean(std::span<const double> values);    // 0 when empty
 double median(std::vector<double> values);      // 0 when empty
 double percentile(std::vector<double> values, double p);  // p in [0,1], nearest rank; 0 when empty

@@ -112,18 +112,6 @@ struct Row {
   size_t decisions = 0;
 };
 
-std::string span_text(const Interval& interval, double centre, int digits) {
-  return fmt::format("{:.{}f} ±{:.{}f}", centre, digits, (interval.high - interval.low) / 2, digits);
-}
-
-std::vector<double> differences(const std::vector<double>& a, const std::vector<double>& b) {
-  std::vector<double> out;
-  for (size_t i = 0; i < a.size(); ++i) out.push_back(a[i] - b[i]);
-  return out;
-}
-
-Json ends(const Interval& interval) { return Json{interval.low, interval.high}; }
-
 Json line_of(const Row& row, const Row& first, const ReplayOptions& options) {
   const Interval interval = student95(row.means);
   Json line = {{"policy", row.name}, {"seeds", row.means.size()}, {"mean", mean(row.means)}, {"ci95", ends(interval)},
@@ -154,9 +142,8 @@ void print_table(const std::vector<Row>& rows, bool synthetic) {
     const auto& shown = synthetic ? row.regrets : row.means;
     const auto apart = differences(shown, synthetic ? rows[0].regrets : rows[0].means);
     const int digits = synthetic ? 0 : 4;
-    std::vector<std::string> line{row.name, span_text(student95(row.means), mean(row.means), 4), span_text(student95(row.second_halves), mean(row.second_halves), 4),
-                                  span_text(student95(row.regrets), mean(row.regrets), 0),
-                                  &row == rows.data() ? "" : (mean(apart) > 0 ? "+" : "") + span_text(student95(apart), mean(apart), digits)};
+    std::vector<std::string> line{row.name, with_half(row.means, 4), with_half(row.second_halves, 4), with_half(row.regrets, 0),
+                                  &row == rows.data() ? "" : with_half(apart, digits, true)};
     if (few) {
       const Interval resampled = bootstrap95(apart);
       line.push_back(&row == rows.data() ? "" : fmt::format("[{:.{}f}, {:.{}f}]", resampled.low, digits, resampled.high, digits));

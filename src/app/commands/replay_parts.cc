@@ -27,12 +27,6 @@ struct Way {
   std::function<std::vector<double>(uint64_t seed)> play;  // one value a measure
 };
 
-Json ends(const Interval& interval) { return Json{interval.low, interval.high}; }
-std::string with_half(const std::vector<double>& values, int digits, bool sign = false) {
-  const Interval interval = student95(values);
-  return fmt::format("{}{:.{}f} ±{:.{}f}", sign && mean(values) > 0 ? "+" : "", mean(values), digits, (interval.high - interval.low) / 2, digits);
-}
-
 // Rows of ways over the same seeds.
 Result<int> compare(const std::string& what, const std::vector<Measure>& measures, const std::vector<Way>& ways, uint64_t seeds, uint64_t first_seed, bool json) {
   const SystemClock clock;
@@ -64,8 +58,7 @@ Result<int> compare(const std::string& what, const std::vector<Measure>& measure
       line[std::string(measures[m].key) + "_ci95"] = ends(student95(values));
       row.push_back(with_half(values, measures[m].digits));
       if (!measures[m].paired) continue;
-      std::vector<double> apart;
-      for (size_t seed = 0; seed < seeds; ++seed) apart.push_back(values[seed] - seen[0][m][seed]);
+      const auto apart = differences(values, seen[0][m]);
       against[measures[m].key] = mean(apart);
       against[std::string(measures[m].key) + "_ci95"] = ends(student95(apart));
       row.push_back(way == 0 ? "" : with_half(apart, measures[m].digits, true));
