@@ -260,7 +260,7 @@ struct Colony::State {
       }
       const auto home = static_cast<swarm::NodeId>(fnv1a(spec->name.data(), spec->name.size()) %
                                                    nodes.size());
-      auto tested = read_tested(*spec, engine.snapshot().model->content_hash());
+      auto tested = options.tested ? read_tested(*spec, engine.snapshot().model->content_hash()) : std::vector<swarm::GateItem>();
       if (!tested) {
         log_warn("agent {}: {}", spec->name, tested.error().message);
         tested = std::vector<swarm::GateItem>();

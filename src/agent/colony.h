@@ -39,6 +39,7 @@ struct ColonyOptions {
   std::filesystem::path home;    // where mean and deviation of places are kept, by model hash
   bool raw = false;              // prompts as they are, without the template
   std::shared_ptr<const engine::AdapterInfo> adapter;  // of the engine's, for agents without one; null: none
+  bool tested = true;            // new agents begin with what they showed in tests (agent/tested.h)
   swarm::NodeOptions rules;      // of every node; id and seed are set here. With rules.quorum tasks get votes
   // Where the model that an agent names is, to compare with the engine's; null: by name alone.
   std::function<Result<std::filesystem::path>(const std::string& model)> find_model;

@@ -604,6 +604,9 @@ TEST_F(ColonyTest, BeginsWithWhatAgentsShowedInTheirTests) {
   EXPECT_NEAR(with, 30 + 3 * 10, 1e-3) << "a quarter of a deposit an item";
   EXPECT_GE(tested, 28) << "the one that showed something, from the first task on";
   EXPECT_GT(tested, untested);
+  options_.tested = false;
+  EXPECT_EQ(early(), std::pair(untested, alone)) << "switched off it is the run it was";
+  options_.tested = true;
   // What is not theirs is left aside, and the run goes on as without.
   for (const auto& spec : directory->agents()) ASSERT_TRUE(keep_tested(*spec, "another model", {}));
   EXPECT_EQ(early().second, 30);

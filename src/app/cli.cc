@@ -115,6 +115,7 @@ int run_cli(int argc, char** argv) {
     v.add_option("--only", run.only, "only these agents")->expected(1, 1000);
     v.add_option("--nodes", run.nodes, "swarm nodes in this process")->transform(whole(1, 64));
     v.add_flag("--no-gossip{false}", run.gossip, "each node keeps what it learns to itself");
+    v.add_flag("--no-tested{false}", run.tested, "agents begin with nothing, also where colony eval --keep has tested them");
     v.add_option("--half-life", run.half_life_days, "days of running in which what was learned loses half of its weight, as 14 (default: never; "
                                                     "with it the same seed is not always the same run)")->check(number(0, 1e5, false));
     v.add_flag("--quorum", run.quorum, "several agents answer a task until their votes decide");

@@ -150,9 +150,9 @@ class Contract(harness.Case):
         held_out, stream = self.write("held.jsonl", tasks(1000, 20)), self.write("stream.jsonl", tasks(0, 15))
         common = ["--agents", agents, "--home", self.home]
 
-        def right(home):
+        def right(home, *more):
             out = self.folder / "out.jsonl"
-            self.colony("run", stream, "--agents", agents, "--home", home, "--out", out)
+            self.colony("run", stream, "--agents", agents, "--home", home, "--out", out, *more)
             rows = [json.loads(line) for line in out.read_text().splitlines()]
             out.unlink()
             self.assertEqual(len(rows), 30)
@@ -178,6 +178,7 @@ class Contract(harness.Case):
         tested = right(self.folder / "home of the tested")
         self.assertGreaterEqual(tested, 24)
         self.assertGreater(tested, untested)
+        self.assertEqual(right(self.folder / "home of the others", "--no-tested"), untested)
         for words in (("--each", "--agent", "counts"), ("--keep",), ("--against", "mute"), ("--agent", "mute", "--against", "mute")):
             self.colony("eval", held_out, *common, *words, status=2)
         self.colony("eval", held_out, *common, "--agent", "counts", "--against", "nobody", status=None)

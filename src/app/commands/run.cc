@@ -45,6 +45,7 @@ Json to_json(const RunOptions& o, const CheckedTasks& tasks, const std::string& 
           {"raw", o.raw},
           {"quorum", o.quorum},
           {"no_gossip", !o.gossip},
+          {"no_tested", !o.tested},
           {"half_life", o.half_life_days ? Json(*o.half_life_days) : Json()},
           {"budget_tokens", o.budget_tokens ? Json(*o.budget_tokens) : Json()},
           {"deadline", o.deadline_seconds ? Json(*o.deadline_seconds) : Json()}};
@@ -82,8 +83,10 @@ Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
   o.raw = raw.value_or(false);
   ASSIGN_OR_RETURN(const auto quorum, get_bool(j, "quorum", "the run's options"));
   ASSIGN_OR_RETURN(const auto no_gossip, get_bool(j, "no_gossip", "the run's options"));
+  ASSIGN_OR_RETURN(const auto no_tested, get_bool(j, "no_tested", "the run's options"));
   o.quorum = quorum.value_or(false);
   o.gossip = !no_gossip.value_or(false);
+  o.tested = !no_tested.value_or(false);
   o.deadline_seconds = deadline;
   ASSIGN_OR_RETURN(o.half_life_days, get_number(j, "half_life", "the run's options"));
   if (j.contains("seed") && j["seed"].is_number_unsigned()) o.seed = j["seed"].get<uint64_t>();
@@ -266,6 +269,7 @@ Result<int> run_run(RunOptions options) {
   colony_options.raw = options.raw;
   colony_options.adapter = session->adapter;
   colony_options.rules.gossip = options.gossip;
+  colony_options.tested = options.tested;
   if (options.half_life_days) colony_options.rules.half_life_ms = std::max<uint64_t>(1, static_cast<uint64_t>(*options.half_life_days * 24 * 3600 * 1000));
   if (options.quorum) {
     colony_options.rules.quorum.emplace();

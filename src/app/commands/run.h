@@ -23,6 +23,7 @@ struct RunOptions {
   bool raw = false;
   bool quorum = false;           // votes instead of one answer a task
   bool gossip = true;            // nodes share what they learn
+  bool tested = true;            // new agents begin with what they showed in tests
   std::optional<double> half_life_days;  // of what was learned; unset: it does not fade with time
   std::optional<uint64_t> budget_tokens;
   std::optional<double> deadline_seconds;
