@@ -37,6 +37,7 @@ struct Scenario {
   double every = 8;             // ms between tasks
   int partitions = 0, crashes = 0;
   double deadline_ms = 0;       // of each task; 0: none
+  bool tested = false;          // agents come with a test
   NodeOptions rules;
 
   static Scenario of(uint64_t seed, int tasks_fixed = 0) {
@@ -68,6 +69,7 @@ struct Scenario {
     if (rng.uniform() < .2) s.rules.cost_weight = .1;
     if (rng.uniform() < .2) s.rules.half_life_ms = 2000;
     if (rng.uniform() < .25) s.rules.queues = true, s.deadline_ms = 20 + 300 * rng.uniform();
+    s.tested = rng.uniform() < .25;
     return s;
   }
 };
@@ -208,7 +210,10 @@ class Simulation {
   }
   void host(AgentId agent, NodeId at) {
     host_[agent] = at;
-    tell(at, AgentBorn{agent, "a" + std::to_string(agent)});
+    AgentBorn born{agent, "a" + std::to_string(agent)};
+    // Enough items for a map; some agents were asked the same, some something else.
+    for (uint64_t i = 0; s_.tested && i < 10 * (1 + agent % 5); ++i) born.gate.push_back({place(1'000'000 + i + 7 * (agent % 2)), (agent + i) % 3 == 0 ? 1.0 : 0.0});
+    tell(at, born);
   }
   NodeId living(uint64_t from) const {
     for (uint64_t i = 0; i < s_.nodes; ++i) {
