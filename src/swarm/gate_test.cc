@@ -183,6 +183,30 @@ TEST(NodeGate, ATestIsKnownWhereItWasMade) {
   }
 }
 
+TEST(NodeGate, ATestCountsOnceWhereverItsAgentMoves) {
+  Node home({.id = 0, .seed = 5}), heir({.id = 1, .seed = 5}), stranger({.id = 2, .seed = 5});
+  Now now{1, 1, 0};
+  const auto born = [&](Node& node) { node.step(AgentBorn{4, "new", test_of(80, 2, 1)}, now); };
+  const auto n = [&](Node& node) {
+    for (const Bid& bid : bids_of(node.step(Received{Announce{900, 0, place_of(902, 5), 1, 0}}, now))) {
+      if (bid.agent == 4) return bid.n;
+    }
+    return -1.0;
+  };
+  born(home);
+  const auto send = [&](Node& from, Node& to, const Message& message, const auto& self) -> void {
+    for (const auto& effect : to.step(Received{message}, now)) {
+      if (const auto* out = std::get_if<Send>(&effect)) self(to, from, out->message, self);
+    }
+  };
+  for (int round = 0; round < 20; ++round) send(home, heir, Digest{0, true, 0, 0, {}}, send), send(heir, home, Digest{1, true, 0, 0, {}}, send);
+  born(heir);
+  EXPECT_GT(n(heir), 5) << "what may be believed of another's word";
+  EXPECT_LE(n(heir), 20.001);
+  born(stranger);
+  EXPECT_NEAR(n(stranger), 20, 1e-3) << "it has heard of nobody";
+}
+
 TEST(NodeGate, NonsenseIsNoTestAndMoreThanEnoughIsNoMore) {
   Host host;
   std::vector<GateItem> bad = test_of(4, 1, 1);

@@ -70,8 +70,10 @@ void Node::State::born(const AgentBorn& e, const Now& now) {
   member.name = e.name.substr(0, kNameMax);
   member.hosted = true;
   candidates.forget();
-  // Evenly chosen of a longer test.
-  const size_t items = fresh ? std::min(e.gate.size(), kGateItems) : 0;
+  // What another node deposited on it, its test included, comes by gossip. Evenly chosen of a longer test.
+  const auto told = replica.trails().lower_bound({e.agent, 0});
+  const bool known = !fresh || (told != replica.trails().end() && told->first.first == e.agent);
+  const size_t items = known ? 0 : std::min(e.gate.size(), kGateItems);
   const double weight = gate_weight(items);
   double right = 0, taken = 0;
   std::array<double, kPlaceDim> where{};  // it did well
