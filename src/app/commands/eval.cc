@@ -139,7 +139,10 @@ std::string success(const std::vector<double>& scores) {
 // The kinds it does well, best first: "dates 1.00, units 0.62".
 std::string good_at(std::vector<Kind> kinds) {
   std::erase_if(kinds, [](const Kind& kind) { return mean(kind.scores) < .5; });
-  std::stable_sort(kinds.begin(), kinds.end(), [](const Kind& a, const Kind& b) { return mean(a.scores) > mean(b.scores); });
+  std::sort(kinds.begin(), kinds.end(), [](const Kind& a, const Kind& b) {
+    const double left = mean(a.scores), right = mean(b.scores);
+    return left != right ? left > right : a.name < b.name;
+  });
   std::string text;
   for (const Kind& kind : kinds) text += fmt::format("{}{} {:.2f}", text.empty() ? "" : ", ", kind.name, mean(kind.scores));
   return text;
