@@ -70,22 +70,14 @@ const char* role_name(agent::Role role) {
   return "worker";
 }
 
-// A run's lock: who holds it works on the run. The kernel lets go of it however the process ends.
-class RunLock {
+// A file that is one process's. The kernel lets go of it however the process ends.
+class Lock {
  public:
-  static Result<RunLock> take(const fs::path& path) {
-    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0) return unavailable("{}: {}", path.string(), std::strerror(errno));
-    // Somebody who only looks whether the run is taken holds it for an instant.
-    for (int tries = 0; ::flock(fd, LOCK_EX | LOCK_NB) != 0; ++tries) {
-      if (tries == 20) {
-        ::close(fd);
-        return unavailable("{}: another process works on this run", path.string());
-      }
-      ::usleep(5'000);
-    }
-    return RunLock(fd);
-  }
+  // Of a run: who holds it works on the run. Somebody who only looks whether it is taken holds it for an instant.
+  static Result<Lock> of_run(const fs::path& path) { return take(path, 20, "another process works on this run"); }
+  // Of a home, while its ledger is opened: turning the write-ahead log on waits for nobody by itself, and the tables of somebody who is
+  // just making them are no other program's.
+  static Result<Lock> of_home(const fs::path& path) { return take(path, 2000, "another process has been opening the ledger for ten seconds"); }
   static bool is_taken(const fs::path& path) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
@@ -93,14 +85,28 @@ class RunLock {
     ::close(fd);
     return taken;
   }
-  RunLock(RunLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  RunLock& operator=(RunLock&&) = delete;
-  ~RunLock() {
+  Lock(Lock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Lock& operator=(Lock&&) = delete;
+  ~Lock() {
     if (fd_ >= 0) ::close(fd_);
   }
 
  private:
-  explicit RunLock(int fd) : fd_(fd) {}
+  explicit Lock(int fd) : fd_(fd) {}
+  static Result<Lock> take(const fs::path& path, int tries_most, const char* else_what) {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) return unavailable("{}: {}", path.string(), std::strerror(errno));
+    for (int tries = 0; ::flock(fd, LOCK_EX | LOCK_NB) != 0; ++tries) {
+      const int reason = errno;
+      const bool held = reason == EWOULDBLOCK || reason == EINTR;
+      if (!held || tries == tries_most) {
+        ::close(fd);
+        return unavailable("{}: {}", path.string(), held ? else_what : std::strerror(reason));
+      }
+      ::usleep(5'000);
+    }
+    return Lock(fd);
+  }
   int fd_;
 };
 
@@ -109,7 +115,7 @@ class RunLock {
 struct Ledger::State {
   fs::path home, path;
   Database db;
-  std::map<std::string, RunLock> locks;  // of runs that are this process's
+  std::map<std::string, Lock> locks;  // of runs that are this process's
 
   fs::path lock_path(const std::string& run) const { return home / "runs" / run / "lock"; }
 
@@ -118,7 +124,7 @@ struct Ledger::State {
     std::error_code problem;
     fs::create_directories(lock_path(run).parent_path(), problem);
     if (problem) return unavailable("{}: {}", lock_path(run).parent_path().string(), problem.message());
-    auto lock = RunLock::take(lock_path(run));
+    auto lock = Lock::of_run(lock_path(run));
     if (!lock) return std::move(lock).error();
     locks.emplace(run, std::move(*lock));
     return {};
@@ -128,7 +134,7 @@ struct Ledger::State {
     if (locks.contains(run)) return "running";
     std::error_code ignored;
     if (!fs::exists(lock_path(run), ignored)) return "interrupted";
-    return RunLock::is_taken(lock_path(run)) ? "running" : "interrupted";
+    return Lock::is_taken(lock_path(run)) ? "running" : "interrupted";
   }
 
   Result<std::vector<RunInfo>> list(const std::string& where, const std::string& name) {
@@ -169,6 +175,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const fs::path& home) {
   std::error_code problem;
   fs::create_directories(home / "runs", problem);
   if (problem) return unavailable("{}: {}", (home / "runs").string(), problem.message());
+  ASSIGN_OR_RETURN([[maybe_unused]] const Lock opening, Lock::of_home(home / "lock"));
   RETURN_IF_ERROR(s.db.open(s.path));
   ASSIGN_OR_RETURN(const int64_t application, pragma(s.db, "application_id"));
   ASSIGN_OR_RETURN(auto objects, Statement::prepare(s.db, "SELECT COUNT(*) FROM sqlite_master"));

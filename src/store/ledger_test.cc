@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdio>
 #include <iostream>
 #include <set>
 
@@ -168,6 +170,28 @@ TEST(Ledger, TwoProcessesEachWithItsRun) {
   ::waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);
   EXPECT_EQ(one_number(home.path(), "SELECT COUNT(*) FROM tasks"), 100);
+}
+
+// Who is first makes the tables and turns the write-ahead log on; the others wait for that and see all of it.
+TEST(Ledger, ManyProcessesMayMeetAtANewHome) {
+  constexpr int kProcesses = 6;
+  for (int round = 0; round < 30; ++round) {
+    const Home home;
+    std::array<pid_t, kProcesses> children{};
+    for (pid_t& child : children) {
+      child = ::fork();
+      if (child != 0) continue;
+      auto ledger = Ledger::open(home.path());
+      if (!ledger) std::fprintf(stderr, "%s\n", ledger.error().message.c_str());
+      ::_exit(ledger && (*ledger)->begin_run(kOptions, 1, 0) ? 0 : 1);
+    }
+    for (const pid_t child : children) {
+      int status = -1;
+      ::waitpid(child, &status, 0);
+      ASSERT_EQ(status, 0) << "round " << round;
+    }
+    ASSERT_EQ(one_number(home.path(), "SELECT COUNT(*) FROM runs"), kProcesses);
+  }
 }
 
 TEST(Ledger, ARunBelongsToOneProcess) {
