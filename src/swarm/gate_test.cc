@@ -207,6 +207,22 @@ TEST(NodeGate, ATestCountsOnceWhereverItsAgentMoves) {
   EXPECT_NEAR(n(stranger), 20, 1e-3) << "it has heard of nobody";
 }
 
+TEST(NodeGate, ManyTestsLeaveTheMapToTheStream) {
+  Host host;
+  for (AgentId agent = 10; agent < 30; ++agent) {  // each asked something else, of the same five kinds
+    std::vector<GateItem> test;
+    for (uint64_t i = 0; i < 80; ++i) test.push_back({place_of(1'000'000 + 100 * agent + i, 5), 1});
+    host.node.step(AgentBorn{agent, "tested", test}, host.now);
+  }
+  const size_t of_tests = host.node.landmarks();
+  EXPECT_GE(of_tests, 4U);
+  for (TaskId task = 1; task <= 800; ++task) {
+    ++host.now.task_time;
+    host.node.step(Received{Announce{task, 9, place_of(task, 30), 1, 0}}, host.now);
+  }
+  EXPECT_GT(host.node.landmarks(), of_tests + 8) << "the stream has thirty kinds";
+}
+
 TEST(NodeGate, NonsenseIsNoTestAndMoreThanEnoughIsNoMore) {
   Host host;
   std::vector<GateItem> bad = test_of(4, 1, 1);

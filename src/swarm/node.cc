@@ -13,6 +13,7 @@ constexpr uint64_t kPopulationEvery = 100;  // tasks
 constexpr size_t kAskedMax = 8192, kBidsMax = 65'536, kUnhostedMax = 4096;
 constexpr uint16_t kStreamTie = 1, kStreamThreshold = 2, kStreamScout = 6;
 constexpr size_t kScouts = 2;
+constexpr size_t kTestedPlacesMax = kMapLog / 4;
 constexpr double kLoadTarget = 4;        // tasks of one agent at once
 constexpr double kWaitTarget = 1;        // of its answers' time, before it could begin
 constexpr uint32_t kSilencesMax = 6;     // the window doubles that often
@@ -86,8 +87,9 @@ void Node::State::born(const AgentBorn& e, const Now& now) {
     member.trail.add(features_of(item.place), item.score, weight);
     if (map.logging() && extras.size() < kExtrasMax) extras.push_back({item.place, e.agent, static_cast<float>(item.score), static_cast<float>(weight)});
   }
-  // The map sees the places of a test as it sees tasks, each once: agents that were asked the same begin with a map.
-  for (size_t i = 0; i < items && map.logging(); ++i) {
+  // The map sees the places of a test as it sees tasks, each once: agents that were asked the same begin with a map. Most of its log is the
+  // stream's all the same.
+  for (size_t i = 0; i < items && map.logging() && tested_places.size() < kTestedPlacesMax; ++i) {
     const Place& place = e.gate[i * e.gate.size() / items].place;
     const bool finite = std::all_of(place.begin(), place.end(), [](float x) { return std::isfinite(x); });
     if (finite && tested_places.insert(fnv1a(reinterpret_cast<const char*>(place.data()), sizeof place)).second) see(place);

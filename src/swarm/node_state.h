@@ -99,7 +99,7 @@ struct Extra {
   float score = 0;
   float weight = 1;  // what time has left of it
 };
-inline constexpr size_t kExtrasMax = 4 * kMapLog;
+inline constexpr size_t kExtrasMax = 4 * kMapLog;  // so the tests of 51 agents; those of later ones last until the map is made anew
 inline constexpr size_t kPeersMax = 1024;
 inline constexpr size_t kNameMax = 4096;  // bytes; longer ones are cut
 
