@@ -12,6 +12,20 @@ namespace {
 constexpr double kUnit = 32767;
 constexpr size_t kBytesMost = 1 << 20;
 
+// The file as JSON, its format and generation checked; null when there is none.
+Result<Json> read_json(const AgentSpec& agent) {
+  const auto file = tested_file(agent);
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return Json();
+  ASSIGN_OR_RETURN(const auto text, read_file(file, kBytesMost));
+  auto json = parse_json(text);
+  if (!json || !json->is_object()) return corrupt("{}: not a JSON object; colony eval --keep writes it", file.string());
+  const auto is = [&](const char* key, const Json& value) { return json->contains(key) && (*json)[key] == value; };
+  if (!is("format", 1)) return corrupt("{}: not of format 1; colony eval --keep writes it", file.string());
+  if (!is("generation", agent.generation)) return invalid("{} is of another generation of agent {}; test it again with colony eval --keep", file.string(), agent.name);
+  return std::move(*json);
+}
+
 }  // namespace
 
 std::filesystem::path tested_file(const AgentSpec& agent) {
@@ -37,21 +51,25 @@ Status keep_tested(const AgentSpec& agent, std::string_view model_hash, std::spa
   return write_file(tested_file(agent), to_line(out) + "\n");
 }
 
+std::string tested_text(const AgentSpec& agent) {
+  const auto json = read_json(agent);
+  if (!json) return json.error().code == ErrorCode::kInvalid ? "of another generation" : json.error().message;
+  if (json->is_null()) return "none";
+  const auto score = get_number(*json, "score", "tested");
+  const auto tasks = get_int(*json, "tasks", "tested");
+  if (!score || !*score || !tasks || !*tasks) return "damaged";
+  return fmt::format("{:.2f} over {} tasks", **score, **tasks);
+}
+
 Result<std::vector<swarm::GateItem>> read_tested(const AgentSpec& agent, std::string_view model_hash) {
-  const auto file = tested_file(agent);
   std::vector<swarm::GateItem> items;
-  std::error_code ignored;
-  if (!std::filesystem::exists(file, ignored)) return items;
-  ASSIGN_OR_RETURN(const auto text, read_file(file, kBytesMost));
-  const auto wrong = [&](const char* what) { return corrupt("{}: {}; colony eval --keep writes it", file.string(), what); };
-  const auto json = parse_json(text);
-  if (!json || !json->is_object()) return wrong("not a JSON object");
-  const auto is = [&](const char* key, const Json& value) { return json->contains(key) && (*json)[key] == value; };
-  if (!is("format", 1)) return wrong("not of format 1");
-  if (!is("generation", agent.generation)) return invalid("{} is of another generation of agent {}; test it again with colony eval --keep", file.string(), agent.name);
-  if (!is("model", model_hash)) return invalid("{} is of another model; test agent {} again with colony eval --keep", file.string(), agent.name);
-  if (!json->contains("items") || !(*json)["items"].is_array() || (*json)["items"].size() > swarm::kGateItems) return wrong("its items are no list of at most 80");
-  for (const Json& one : (*json)["items"]) {
+  ASSIGN_OR_RETURN(const Json read, read_json(agent));
+  if (read.is_null()) return items;
+  const std::string file = tested_file(agent).string();
+  const auto wrong = [&](const char* what) { return corrupt("{}: {}; colony eval --keep writes it", file, what); };
+  if (!read.contains("model") || read["model"] != model_hash) return invalid("{} is of another model; test agent {} again with colony eval --keep", file, agent.name);
+  if (!read.contains("items") || !read["items"].is_array() || read["items"].size() > swarm::kGateItems) return wrong("its items are no list of at most 80");
+  for (const Json& one : read["items"]) {
     swarm::GateItem item;
     const bool good = one.is_object() && one.contains("score") && one["score"].is_number() && one.contains("place") && one["place"].is_array() && one["place"].size() == swarm::kPlaceDim;
     if (!good) return wrong("an item is not a score and a place of 64 numbers");

@@ -8,6 +8,7 @@
 #pragma once
 #include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -25,5 +26,8 @@ Status keep_tested(const AgentSpec& agent, std::string_view model_hash, std::spa
 // Nothing when there is no such file. Fails kInvalid when it is of another generation of the agent or another model, kCorrupt when it is no
 // such file.
 Result<std::vector<swarm::GateItem>> read_tested(const AgentSpec& agent, std::string_view model_hash);
+
+// What a person wants to know of that file: "0.16 over 80 tasks", "none", that it is another generation's, or what is wrong with it.
+std::string tested_text(const AgentSpec& agent);
 
 }  // namespace colony::agent

@@ -47,12 +47,14 @@ TEST_F(Tested, IsReadAsItWasKept) {
   for (const char* name : {"solo", "mark.md"}) {
     const AgentSpec spec = load(name);
     EXPECT_TRUE(read_tested(spec, "base")->empty()) << "never tested";
+    EXPECT_EQ(tested_text(spec), "none");
     const auto given = items(30);
     ASSERT_TRUE(keep_tested(spec, "base", given));
     EXPECT_EQ(tested_file(spec), std::string(name) == "solo" ? folder_ / "solo" / "tested.json" : folder_ / "mark.tested.json");
     const auto read = read_tested(spec, "base");
     ASSERT_TRUE(read) << read.error().message;
     ASSERT_EQ(read->size(), 30U);
+    EXPECT_EQ(tested_text(spec), "0.48 over 30 tasks");
     for (size_t i = 0; i < 30; ++i) {
       EXPECT_EQ((*read)[i].score, given[i].score);
       for (size_t d = 0; d < swarm::kPlaceDim; ++d) EXPECT_NEAR((*read)[i].place[d], given[i].place[d], 2e-5);
@@ -80,6 +82,7 @@ TEST_F(Tested, AnothersTestSaysNothing) {
   const auto generation = read_tested(load("solo"), "base");
   ASSERT_FALSE(generation);
   EXPECT_NE(generation.error().message.find("another generation"), std::string::npos);
+  EXPECT_EQ(tested_text(load("solo")), "of another generation");
 }
 
 TEST_F(Tested, DamageIsRefusedByName) {
@@ -111,6 +114,7 @@ TEST_F(Tested, DamageIsRefusedByName) {
     const auto read = read_tested(spec, "base");
     ASSERT_FALSE(read) << one.substr(0, 60);
     EXPECT_EQ(read.error().code, ErrorCode::kCorrupt) << one.substr(0, 60);
+    EXPECT_NE(tested_text(spec), "none");
   }
 }
 

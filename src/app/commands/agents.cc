@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "agent/agent.h"
+#include "agent/tested.h"
 #include "app/console.h"
 #include "app/options.h"
 #include "base/file.h"
@@ -87,6 +88,7 @@ Result<int> run_agents_show(const std::string& folder, const std::string& name, 
                     {"schema", a.schema},
                     {"labels_from_task", a.labels_from_task},
                     {"examples", a.examples.size()},
+                    {"tested", agent::tested_text(a)},
                     {"missing", agent::missing_requirements(a, net::HubOptions::from_environment().cache)}};
   if (json) {
     print_line(to_line(out));
