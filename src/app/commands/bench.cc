@@ -210,18 +210,22 @@ Plan plan_prefix(Ours& ours, const Limits& limits, PromptMaker make) {
                          limits.step({kAgents, kSuffix, kPrefix + kSuffix, false}).seconds();
   Plan plan;
   plan.cell = {"prefix x16", Unit::kSeconds, dtype_of(ours), reading + (kPrefixTokens - 1) * many.seconds(), many.bound()};
-  plan.ours = [&ours, make](uint64_t round) {
-    return in_unit(ours.finish(make.one(round, 2000, kPrefill), make.sharing(round, kAgents, kPrefix, kSuffix), kPrefixTokens), Unit::kSeconds, 1);
+  const auto readings = std::make_shared<std::vector<double>>();  // a round each
+  plan.ours = [&ours, make, readings](uint64_t round) {
+    auto value = in_unit(ours.finish(make.one(round, 2000, kPrefill), make.sharing(round, kAgents, kPrefix, kSuffix), kPrefixTokens), Unit::kSeconds, 1);
+    readings->push_back(ours.reading_seconds());
+    return value;
   };
   plan.peer = [make](Peer& peer, uint64_t round, PeerSide&) {
     return in_unit(peer.ask({{"do", "finish"}, {"warm", make.one(round, 2000, kPrefill)}, {"prompts", ids_json(make.sharing(round, kAgents, kPrefix, kSuffix))},
                              {"tokens", kPrefixTokens}, {"shared", kPrefix}}),
                    Unit::kSeconds, 1);
   };
-  plan.why = [&limits, reading](double value) -> Result<std::string> {
+  plan.why = [&limits, reading, readings](double value) -> Result<std::string> {
+    const double read = median(*readings);
     ASSIGN_OR_RETURN(const auto step, limits.parts({kAgents, 1, kPrefix + kSuffix + kPrefixTokens / 2, true},
-                                                   std::max(0.0, value - reading) / kPrefixTokens));
-    return fmt::format("reading the prompts could take {:.2f} s of these; if it does, {}", reading, step);
+                                                   std::max(0.0, value - read) / (kPrefixTokens - 1)));
+    return fmt::format("reading the prompts takes {:.2f} s of these, at {:.0f} % of its limit; then {}", read, 100 * reading / std::max(read, 1e-9), step);
   };
   return plan;
 }

@@ -49,8 +49,12 @@ Status Ours::run(const Prompts& prompts, int max_tokens, const Folders& adapters
     ASSIGN_OR_RETURN([[maybe_unused]] const auto id, submit(prompts[i], max_tokens, adapters.empty() ? std::filesystem::path() : adapters[i]));
   }
   size_t ended = 0;
+  const double begun = clock_.seconds();
+  std::vector<double> step_ended;
   while (!engine_->idle()) {
-    for (const Output& output : engine_->step()) {
+    const auto outputs = engine_->step();
+    step_ended.push_back(clock_.seconds() - begun);
+    for (const Output& output : outputs) {
       if (output.error) return Error(*output.error);
       if (output.ids.size() != static_cast<size_t>(max_tokens)) {
         return corrupt("a request ended with {} tokens instead of {}", output.ids.size(), max_tokens);
@@ -59,6 +63,9 @@ Status Ours::run(const Prompts& prompts, int max_tokens, const Folders& adapters
     }
   }
   if (ended != prompts.size()) return corrupt("{} of {} requests ended", ended, prompts.size());
+  // The last to end had a token a step.
+  const auto tokens = static_cast<size_t>(max_tokens);
+  reading_s_ = step_ended.size() >= tokens ? step_ended[step_ended.size() - tokens] : 0;
   return {};
 }
 

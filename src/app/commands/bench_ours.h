@@ -42,6 +42,8 @@ class Ours {
   Result<Sample> decode(const Prompts& prompts, int steps, const Folders& adapters = {});
   // From submission of all to the last token of the last.
   Result<Sample> finish(const Prompt& warm, const Prompts& prompts, int tokens, const Folders& adapters = {});
+  // Of that, the part until the last of them had its first token.
+  double reading_seconds() const { return reading_s_; }
 
  private:
   Status open(int sequences, size_t tokens);
@@ -55,6 +57,7 @@ class Ours {
   const SystemClock clock_;
   Metrics metrics_;
   std::unique_ptr<engine::Engine> engine_;
+  double reading_s_ = 0;
 };
 
 // A stopwatch over wall and CPU.
