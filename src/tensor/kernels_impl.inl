@@ -1,7 +1,7 @@
 // The text of every kernel, compiled once for each instruction set; see kernels.h.
 //
 // The including file defines, for 16 lanes of float `F` and of int32 `I`, and 32 lanes of int16 `W`:
-//   f_zero f_set f_load f_store f_fma f_add f_sub f_mul f_div f_max f_min f_load_f16 f_load_bf16
+//   read_again f_zero f_set f_load f_store f_fma f_add f_sub f_mul f_div f_max f_min f_load_f16 f_load_bf16
 //   f_load_s8 f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16 i_store_u8,
 //   w_load_u8 w_set_pair i_dot, w_split b_load b_store, for int8 weights and 8-bit x: Q QSum q_zero q_load
 //   q_load_ready q_store_ready q_set q_dot q_sum, for int4: NSum n_zero n_split n_dot n_sum, bf_load
@@ -550,6 +550,9 @@ static void attention_heads(const AttentionTile& a) {
   alignas(64) float acc[H][kHeadDimMax];
   alignas(64) float weight[H][kPageTokens];
   float most[H], total[H], keep[H];
+  // In registers also over read_again().
+  const float* const q = a.q;
+  const int head_dim = a.head_dim, padded_dim = a.padded_dim;
   for (int h = 0; h < H; ++h) {
     most[h] = kNegInf;
     total[h] = 0;
@@ -571,18 +574,19 @@ static void attention_heads(const AttentionTile& a) {
     // int8: the tokens' scales stand behind the numbers.
     [[maybe_unused]] const auto* key_scales = reinterpret_cast<const float*>(keys + kKeyBytes * a.padded_dim);
     [[maybe_unused]] const auto* value_scales = reinterpret_cast<const float*>(values + kKeyBytes * a.padded_dim);
-    F s[H][2];
-    for (int h = 0; h < H; ++h) s[h][0] = s[h][1] = f_zero();
-    for (int d = 0; d < a.head_dim; ++d) {
+    F low[H], high[H];  // of their own, or the compiler keeps them in memory for the loops further down
+    for (int h = 0; h < H; ++h) low[h] = high[h] = f_zero();
+    for (int d = 0; d < head_dim; ++d) {
       for (int at = d * kKeyBytes; at < (d + 1) * kKeyBytes; at += 64) prefetch(values + at);
       const F k0 = kv_load<type>(keys, d * kPageTokens);
+      for (int h = 0; h < H; ++h) low[h] = f_fma(f_set(q[h * head_dim + d]), k0, low[h]);
+      read_again();
       const F k1 = kv_load<type>(keys, d * kPageTokens + 16);
-      for (int h = 0; h < H; ++h) {
-        const F q = f_set(a.q[h * a.head_dim + d]);
-        s[h][0] = f_fma(q, k0, s[h][0]);
-        s[h][1] = f_fma(q, k1, s[h][1]);
-      }
+      for (int h = 0; h < H; ++h) high[h] = f_fma(f_set(q[h * head_dim + d]), k1, high[h]);
+      read_again();
     }
+    F s[H][2];
+    for (int h = 0; h < H; ++h) s[h][0] = low[h], s[h][1] = high[h];
     for (int h = 0; h < H; ++h) {
       for (int v = 0; v < 2; ++v) {
         s[h][v] = f_mul(s[h][v], f_set(a.scale));
@@ -620,11 +624,10 @@ static void attention_heads(const AttentionTile& a) {
           if (more) {
             for (int line = 0; line < kAccVecs * kBytes / 4; ++line) prefetch(next + ((d / (16 * kAccVecs) * kPageTokens + j) * (kAccVecs * kBytes / 4) + line) * 64);
           }
-          F value[kAccVecs];
-          for (int v = 0; v < kAccVecs; ++v) value[v] = kv_load<type>(values, j * a.padded_dim + d + 16 * v);
-          for (int h = 0; h < H; ++h) {
-            const F p = f_set(weight[h][j]);
-            for (int v = 0; v < kAccVecs; ++v) sum[h][v] = f_fma(p, value[v], sum[h][v]);
+          for (int v = 0; v < kAccVecs; ++v) {
+            const F value = kv_load<type>(values, j * padded_dim + d + 16 * v);
+            for (int h = 0; h < H; ++h) sum[h][v] = f_fma(f_set(weight[h][j]), value, sum[h][v]);
+            read_again();
           }
         }
         for (int h = 0; h < H; ++h) {

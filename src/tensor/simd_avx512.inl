@@ -25,6 +25,7 @@ constexpr int kRowsF32 = 12, kRowsInt8 = 8, kVecs = 2, kAccVecs = 4;
 constexpr int kRowsInt4 = 8, kRowsReady = 8, kRowsReadyX8 = 8, kManyRows = 16;
 constexpr int kReadyRow13 = 0, kReadyInt8X8 = 0, kReadyInt4X8 = 1024;
 
+V void read_again() {}
 V F f_zero() { return {_mm512_setzero_ps()}; }
 V F f_set(float x) { return {_mm512_set1_ps(x)}; }
 V F f_load(const float* p) { return {_mm512_loadu_ps(p)}; }
