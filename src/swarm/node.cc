@@ -74,14 +74,16 @@ void Node::State::born(const AgentBorn& e, const Now& now) {
   // What another node deposited on it, its test included, comes by gossip. Evenly chosen of a longer test.
   const auto told = replica.trails().lower_bound({e.agent, 0});
   const bool known = !fresh || (told != replica.trails().end() && told->first.first == e.agent);
-  const size_t items = known ? 0 : std::min(e.gate.size(), kGateItems);
-  const double weight = gate_weight(items);
-  double right = 0, taken = 0;
+  std::vector<GateItem> test;
+  for (size_t i = 0, most = known ? 0 : std::min(e.gate.size(), kGateItems); i < most; ++i) {
+    const GateItem& item = e.gate[i * e.gate.size() / most];
+    const bool finite = std::all_of(item.place.begin(), item.place.end(), [](float x) { return std::isfinite(x); });
+    if (finite && item.score >= 0 && item.score <= 1) test.push_back(item);
+  }
+  const double weight = gate_weight(test.size()), taken = static_cast<double>(test.size());
+  double right = 0;
   std::array<double, kPlaceDim> where{};  // it did well
-  for (size_t i = 0; i < items; ++i) {
-    const GateItem& item = e.gate[i * e.gate.size() / items];
-    if (!(item.score >= 0 && item.score <= 1) || !std::all_of(item.place.begin(), item.place.end(), [](float x) { return std::isfinite(x); })) continue;
-    taken += 1;
+  for (const GateItem& item : test) {
     right += item.score;
     for (size_t d = 0; d < kPlaceDim; ++d) where[d] += item.score * static_cast<double>(item.place[d]);
     member.trail.add(features_of(item.place), item.score, weight);
@@ -89,10 +91,9 @@ void Node::State::born(const AgentBorn& e, const Now& now) {
   }
   // The map sees the places of a test as it sees tasks, each once: agents that were asked the same begin with a map. Most of its log is the
   // stream's all the same.
-  for (size_t i = 0; i < items && map.logging() && tested_places.size() < kTestedPlacesMax; ++i) {
-    const Place& place = e.gate[i * e.gate.size() / items].place;
-    const bool finite = std::all_of(place.begin(), place.end(), [](float x) { return std::isfinite(x); });
-    if (finite && tested_places.insert(fnv1a(reinterpret_cast<const char*>(place.data()), sizeof place)).second) see(place);
+  for (const GateItem& item : test) {
+    if (!map.logging() || tested_places.size() >= kTestedPlacesMax) break;
+    if (tested_places.insert(fnv1a(reinterpret_cast<const char*>(item.place.data()), sizeof item.place)).second) see(item.place);
   }
   member.unwritten = member.unwritten || taken > 0;
   untaught = untaught || taken > 0;
