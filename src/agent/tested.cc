@@ -39,9 +39,7 @@ Status keep_tested(const AgentSpec& agent, std::string_view model_hash, std::spa
   Json list = Json::array();
   double sum = 0;
   for (const auto& item : items) sum += item.score;
-  const size_t most = std::min(items.size(), swarm::kGateItems);
-  for (size_t i = 0; i < most; ++i) {
-    const auto& item = items[i * items.size() / most];
+  for (const auto& item : swarm::chosen_items(items)) {
     Json place = Json::array();
     for (const float x : item.place) place.push_back(std::lround(static_cast<double>(x) * kUnit));
     list.push_back({{"score", item.score}, {"place", std::move(place)}});

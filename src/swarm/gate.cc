@@ -35,6 +35,12 @@ double log_at_least(uint64_t n, uint64_t from) {
 
 }  // namespace
 
+std::vector<GateItem> chosen_items(std::span<const GateItem> items) {
+  std::vector<GateItem> chosen;
+  for (size_t i = 0, most = std::min(items.size(), kGateItems); i < most; ++i) chosen.push_back(items[i * items.size() / most]);
+  return chosen;
+}
+
 double gate_weight(size_t items) {
   const auto n = static_cast<double>(items);
   return items == 0 ? 0 : std::min(kWeightMost, kWeightEach * n) / n;

@@ -7,6 +7,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "swarm/messages.h"
 
@@ -18,6 +19,8 @@ struct GateItem {
   double score = 0;  // [0, 1]
 };
 inline constexpr size_t kGateItems = 80;  // more than so many say no more
+// kGateItems of them at most, evenly chosen.
+std::vector<GateItem> chosen_items(std::span<const GateItem> items);
 // What each of `items` weighs on a trail, in deposits: a quarter, since a test is not the stream, and 20 together at most. Measured from a
 // tenth to a half, also with tests that are wrong: docs/swarm.md.
 double gate_weight(size_t items);

@@ -1,5 +1,8 @@
 #include "swarm/messages.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/check.h"
 #include "base/rng.h"
 #include "swarm/bytes.h"
@@ -158,6 +161,10 @@ Message blank(size_t kind, std::index_sequence<I...>) {
 }
 
 }  // namespace
+
+bool finite(const Place& place) {
+  return std::all_of(place.begin(), place.end(), [](float x) { return std::isfinite(x); });
+}
 
 std::string encode(const Message& message) {
   ByteWriter w;

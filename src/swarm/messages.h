@@ -21,6 +21,7 @@ namespace colony::swarm {
 
 inline constexpr int kPlaceDim = 64;  // D
 using Place = std::array<float, kPlaceDim>;
+bool finite(const Place& place);  // all of it
 using TaskId = uint64_t;
 using AgentId = uint64_t;  // fnv1a of "name\ngeneration hash": a new generation is a new trail
 using NodeId = uint32_t;

@@ -71,15 +71,12 @@ void Node::State::born(const AgentBorn& e, const Now& now) {
   member.name = e.name.substr(0, kNameMax);
   member.hosted = true;
   candidates.forget();
-  // What another node deposited on it, its test included, comes by gossip. Evenly chosen of a longer test.
+  // What another node deposited on it, its test included, comes by gossip.
   const auto told = replica.trails().lower_bound({e.agent, 0});
   const bool known = !fresh || (told != replica.trails().end() && told->first.first == e.agent);
   std::vector<GateItem> test;
-  for (size_t i = 0, most = known ? 0 : std::min(e.gate.size(), kGateItems); i < most; ++i) {
-    const GateItem& item = e.gate[i * e.gate.size() / most];
-    const bool finite = std::all_of(item.place.begin(), item.place.end(), [](float x) { return std::isfinite(x); });
-    if (finite && item.score >= 0 && item.score <= 1) test.push_back(item);
-  }
+  if (!known) test = chosen_items(e.gate);
+  std::erase_if(test, [](const GateItem& item) { return !finite(item.place) || !(item.score >= 0 && item.score <= 1); });
   const double weight = gate_weight(test.size()), taken = static_cast<double>(test.size());
   double right = 0;
   std::array<double, kPlaceDim> where{};  // it did well
@@ -171,10 +168,7 @@ int Node::State::slot_of(const Place& place) const {
 }
 
 void Node::State::received(const Announce& m, const Now& now) {
-  for (const float x : m.place) {
-    if (!std::isfinite(x)) return;
-  }
-  if (!(m.deadline_ms >= 0)) return;
+  if (!finite(m.place) || !(m.deadline_ms >= 0)) return;
   hear_of(m.asker);
   end_lapsed_leases(now.step);
   for (auto at = leases.lower_bound({m.task, 0}); at != leases.end() && at->first.first == m.task;) {
@@ -306,9 +300,8 @@ bool Node::State::see(const Place& place) {
 // After the bids: the map sees the task, one agent's posterior is made anew.
 void Node::State::learn(const Announce& m, const Now& now) {
   ++heard;
-  if (see(m.place)) {
-    // All are made anew.
-  } else if (heard % kPopulationEvery == 0 || (options.gossip && !peers.empty() && soon(heard - rebuilt))) {
+  const bool anew = see(m.place);
+  if (!anew && (heard % kPopulationEvery == 0 || (options.gossip && !peers.empty() && soon(heard - rebuilt)))) {
     refresh_population();
     candidates.follow(map);
   }
@@ -536,9 +529,7 @@ void Node::State::lapsed(TaskId task, const Asked& ask, const Now& now) {
 void Node::State::received(const Assign& m, const Now& now) {
   const auto at = members.find(m.agent);
   if (at == members.end() || !at->second.hosted) return;
-  for (const float x : m.place) {
-    if (!std::isfinite(x)) return;
-  }
+  if (!finite(m.place)) return;
   if (!assignments.insert({m.task, m.agent, m.asker, m.round})) return;  // what is done is paid once
   end_leases_of(m.task);  // assigned once more: it counts once
   if (!outcomes.contains({m.task, m.agent})) {  // else it is late: there is nothing to wait for
@@ -597,8 +588,7 @@ void Node::State::received(const Outcome& m, const Now& now) {
   const auto at = members.find(m.agent);
   if (at == members.end()) return;
   Member& member = at->second;
-  const bool finite = std::all_of(m.place.begin(), m.place.end(), [](float x) { return std::isfinite(x); });
-  if (!finite || !(m.score >= 0 && m.score <= 1) || !(m.ms >= 0)) return;
+  if (!finite(m.place) || !(m.score >= 0 && m.score <= 1) || !(m.ms >= 0)) return;
   if (outcomes.contains({m.task, m.agent}) || (m.scored && !outcomes.insert({m.task, m.agent}))) return;
   const bool paid = !costs_paid.insert({m.task, m.agent});  // its lease had ended
   if (paid && !m.scored) return;

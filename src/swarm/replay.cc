@@ -17,7 +17,7 @@ constexpr size_t kExchanging = 6;
 // The swarm as it serves: the same steps, messages carried from node to node at once.
 class Colony final : public Policy {
  public:
-  // `gates`: of each arm; empty: they come without.
+  // `gates`: of each arm, what it is born with.
   Colony(size_t arms, const NodeOptions& options, NodeId nodes, std::vector<std::vector<GateItem>> gates)
       : nodes_(options, nodes), known_(arms), gates_(std::move(gates)) {}
 
@@ -27,7 +27,7 @@ class Colony final : public Policy {
       if ((there[arm] != 0) == (known_[arm] != 0)) continue;
       known_[arm] = there[arm];
       const auto host = static_cast<NodeId>(arm % nodes_.count());
-      if (there[arm] != 0) nodes_.tell(host, AgentBorn{arm + 1, std::to_string(arm), gates_.empty() ? std::vector<GateItem>() : gates_[arm]}, now_);
+      if (there[arm] != 0) nodes_.tell(host, AgentBorn{arm + 1, std::to_string(arm), gates_[arm]}, now_);
       else nodes_.tell(host, AgentRetired{arm + 1}, now_);
     }
     asker_ = static_cast<NodeId>(q.number % nodes_.count());
@@ -166,8 +166,8 @@ Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOp
       return invalid("ablate: found '{}', expected one of: {}", off, names);
     }
   }
-  std::vector<std::vector<GateItem>> gates;
-  for (size_t arm = 0; options.gate && arm < course.arms(); ++arm) gates.push_back(course.gate(arm));
+  std::vector<std::vector<GateItem>> gates(course.arms());
+  for (size_t arm = 0; options.gate && arm < course.arms(); ++arm) gates[arm] = course.gate(arm);
   return std::unique_ptr<Policy>(std::make_unique<Colony>(course.arms(), node, options.nodes, std::move(gates)));
 }
 

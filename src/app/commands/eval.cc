@@ -163,7 +163,7 @@ void print_kinds(const std::vector<Kind>& kinds, const Spec& spec, const EvalOpt
     if (!kind.scores.empty()) {
       const Interval interval = interval95(kind.scores);
       line["success"] = mean(kind.scores);
-      line["ci95"] = {interval.low, interval.high};
+      line["ci95"] = ends(interval);
     }
     print_line(to_line(line));
   }
@@ -194,7 +194,7 @@ bool judge(const Answers& candidate, const Answers& incumbent, const Spec& spec,
     Json line = {{"agent", spec->name}, {"against", options.against}, {"items", differences.size()}, {"better", better}, {"worse", worse},
                  {"difference", mean(differences)}, {"passes", passes}};
     if (whole) line["p"] = swarm::mcnemar(better, worse);
-    else line["ci95"] = {interval.low, interval.high};
+    else line["ci95"] = ends(interval);
     print_line(to_line(line));
   }
   return passes;

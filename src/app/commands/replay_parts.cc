@@ -71,14 +71,6 @@ Result<int> compare(const std::string& what, const std::vector<Measure>& measure
   return kDone;
 }
 
-swarm::NodeOptions rules(bool queues, bool price, bool thresholds) {
-  swarm::NodeOptions options;
-  options.queues = queues;
-  options.price = price;
-  options.thresholds = thresholds;
-  return options;
-}
-
 Result<int> run_load(double load, swarm::NodeId nodes, uint64_t seeds, uint64_t first_seed, bool json) {
   const std::vector<Measure> measures{{"goodput", "GOODPUT", 4, true}, {"p95_seconds", "P95 SECONDS", 2, true}, {"right", "RIGHT, HOWEVER LATE", 4}, {"bids_per_task", "BIDS A TASK", 1}};
   std::vector<Way> ways;
@@ -92,12 +84,12 @@ Result<int> run_load(double load, swarm::NodeId nodes, uint64_t seeds, uint64_t 
                       return std::vector<double>{loaded.goodput, loaded.p95_s, loaded.right, loaded.bids};
                     }});
   };
-  add("colony", "colony", rules(false, false, false));
-  add("colony with queues", "colony", rules(true, false, false));
-  add("colony with prices", "colony", rules(false, true, false));
-  add("colony with queues, prices", "colony", rules(true, true, false));
-  add("colony with thresholds", "colony", rules(false, false, true));
-  add("colony with queues, thresholds", "colony", rules(true, false, true));
+  add("colony", "colony", {});
+  add("colony with queues", "colony", {.queues = true});
+  add("colony with prices", "colony", {.price = true});
+  add("colony with queues, prices", "colony", {.price = true, .queues = true});
+  add("colony with thresholds", "colony", {.thresholds = true});
+  add("colony with queues, thresholds", "colony", {.thresholds = true, .queues = true});
   add("random", "random", {});
   add("shortest-queue", "shortest-queue", {});
   return compare(fmt::format("load {:.2f}, {} node{}", load, nodes, nodes == 1 ? "" : "s"), measures, ways, seeds, first_seed, json);

@@ -25,7 +25,7 @@ void put_success(Json& line, const std::vector<double>& scores) {
   if (scores.empty()) return;
   const Interval interval = interval95(scores);
   line["success"] = mean(scores);
-  line["ci95"] = {interval.low, interval.high};
+  line["ci95"] = ends(interval);
 }
 
 // The agent that did best at a kind: highest mean among those with at least five scored tasks there,
