@@ -26,6 +26,7 @@ struct PanelArgs {
   const void* x = nullptr;
   int64_t ldx = 0;              // elements from a row to the next
   const void* panel = nullptr;
+  int64_t ahead = 0;            // bytes from here to the panel after this one, which is fetched from memory meanwhile; 0: none
   int64_t k = 0;                // padded: to 2 for bf16, to 32 for int8 and int4
   int64_t rows = 0;
   const float* row_scale = nullptr;   // 13-bit activations: t, [rows]

@@ -150,8 +150,8 @@ INLINE void tile(const PanelArgs& a, const Tile& t) {
   for (int64_t g = t.from; g < t.to; ++g, group += Weights::kBytes) {
     const uint8_t* w = (Weights::kStored ? group : t.ready + (g - t.from) * kReady) + 64 * t.vec;
     const uint8_t* low_x = x + g * kGroup * kBytes;
-    if (t.row == 0 && t.vec == 0) {
-      for (int line = 0; line < Weights::kBytes; line += 64) prefetch_far(group + groups * Weights::kBytes + line);
+    if (t.row == 0 && t.vec == 0 && a.ahead > 0) {
+      for (int line = 0; line < Weights::kBytes; line += 64) prefetch_far(group + a.ahead + line);
     }
     COLONY_TILE_LOAD(4, w, kWeightStride);
     if constexpr (kRows > 0 && Weights::kPlanes) {

@@ -34,8 +34,8 @@ INLINE F f_exp(F x) {
 }
 
 // ---- products ----
-// While rows pass over a panel, the next panel (it follows in memory) is fetched, so that reading
-// weights and multiplying overlap at every number of rows. Past the end nothing happens.
+// While rows pass over a panel, the next panel is fetched, so that reading weights and multiplying
+// overlap at every number of rows.
 INLINE void prefetch_lines(const void* from, int bytes) {
   for (int line = 0; line < bytes; line += 64) prefetch(static_cast<const char*>(from) + line);
 }
@@ -50,7 +50,7 @@ INLINE void tile_f32(const PanelArgs& a, int64_t row, int vec) {
   }
   const float* w = static_cast<const float*>(a.panel) + vec * 16;
   for (int64_t k = 0; k < a.k; ++k, w += kPanel) {
-    if (row == 0) prefetch_lines(w + a.k * kPanel, 64 * NV);
+    if (row == 0 && a.ahead > 0) prefetch_lines(reinterpret_cast<const char*>(w) + a.ahead, 64 * NV);
     F wv[NV];
     for (int v = 0; v < NV; ++v) wv[v] = f_load(w + 16 * v);
     for (int r = 0; r < R; ++r) {
@@ -73,7 +73,7 @@ INLINE void tile_bf16(const PanelArgs& a, int64_t row, int vec) {
   }
   const uint16_t* w = static_cast<const uint16_t*>(a.panel) + vec * 32;
   for (int64_t k = 0; k < a.k; k += 2, w += 2 * kPanel) {
-    if (row == 0) prefetch_lines(w + a.k * kPanel, 64 * NV);
+    if (row == 0 && a.ahead > 0) prefetch_lines(reinterpret_cast<const char*>(w) + a.ahead, 64 * NV);
     B wv[NV];
     for (int v = 0; v < NV; ++v) wv[v] = bf_load(w + 32 * v);
     for (int r = 0; r < R; ++r) {
@@ -103,7 +103,8 @@ struct Share {
 template <int bytes, int step>
 INLINE Share share_of(const PanelArgs& a, int64_t row) {
   const int64_t passes = (a.rows + step - 1) / step, pass = row / step;
-  return {bytes / 64 * pass / passes, bytes / 64 * (pass + 1) / passes};
+  const int64_t lines = a.ahead > 0 ? bytes / 64 : 0;
+  return {lines * pass / passes, lines * (pass + 1) / passes};
 }
 
 // int8 or int4, 13-bit activations.
@@ -126,7 +127,7 @@ INLINE void tile_row13(const PanelArgs& a, const Chunk& chunk, int64_t row, int 
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
     }
-    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + groups * kGroupBytes + 64 * line);
+    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + a.ahead + 64 * line);
     if constexpr (kReady) {
 #pragma GCC unroll 16
       for (int k = 0; k < kGroup; k += 2) {  // one pair of k, so that sums and weights have registers
@@ -226,7 +227,7 @@ INLINE void tile_int8_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, in
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = q_zero();
     }
-    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + groups * kInt8GroupBytes + 64 * line);
+    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + a.ahead + 64 * line);
 #pragma GCC unroll 16
     for (int k = 0; k < kGroup; k += 4) {
       Q wv[NV];
@@ -284,7 +285,7 @@ INLINE void tile_int4_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, in
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = n_zero();
     }
-    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + groups * kInt4GroupBytes + 64 * line);
+    for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + a.ahead + 64 * line);
 #pragma GCC unroll 16
     for (int k = 0; k < kGroup; k += 8) {
       W low[NV], high[NV];

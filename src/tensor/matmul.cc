@@ -434,8 +434,9 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
   }();
   const int64_t x_row_bytes = shared.ldx * (weights.type == WeightType::kF32 ? 4 : x8 ? 1 : 2);
   const int64_t groups = shared.k / kGroup;
-  const auto parts = static_cast<int>(
-      pool.threads() == 1 ? 1 : std::min<int64_t>(weights.panels, (rows < 16 ? 4L : 8L) * pool.threads()));
+  // Small parts leave nobody waiting at the end; with many blocks of rows a part's panels share each of them.
+  const int64_t a_thread = rows <= kRowBlock ? 32 : 8;
+  const auto parts = static_cast<int>(pool.threads() == 1 ? 1 : std::min<int64_t>(weights.panels, a_thread * pool.threads()));
   pool.run(parts, [&](int part) {
     alignas(64) float tile[kRowBlock * kPanel];
     if (tiles != nullptr) tiles->configure(static_cast<int>(rows % kTileRows));
@@ -453,6 +454,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
         const int64_t width = std::min<int64_t>(kPanel, n - p * kPanel);
         const bool direct = width == kPanel && args.bias.empty() && !args.accumulate;
         a.panel = weights.panel(p);
+        a.ahead = p + 1 < last || pool.goes_on(part, parts) ? static_cast<int64_t>(weights.stride) : 0;
         a.y = direct ? args.y.data() + row * n + p * kPanel : tile;
         a.ldy = direct ? n : kPanel;
         panel(a);

@@ -1,4 +1,5 @@
-// A small pool of threads with passive waiting: on a busy machine we lose our share and no more.
+// A small pool of threads with passive waiting: on a busy machine we lose our share and no more. Its threads, the one that calls run()
+// included, ask the system for short slices of processor time (see thread_pool.cc); threads they start do not have them.
 //
 // run() splits a call into parts; each part must write only what is its own, so results do not
 // depend on how many threads there are or which of them takes which part.
@@ -22,6 +23,8 @@ class ThreadPool {
   void run(int parts, const Part& part) {
     run_parts(parts, [](const void* p, int i) { (*static_cast<const Part*>(p))(i); }, &part);
   }
+  // Whether the thread that takes `part` of `parts` takes part + 1 after it, if no other is ahead of it: what to fetch from memory.
+  bool goes_on(int part, int parts) const;
 
  private:
   // Not a std::function: one of those takes memory from the heap for each call.

@@ -1,6 +1,8 @@
 #include "tensor/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -39,6 +41,51 @@ TEST(ThreadPool, WhatPartsWroteIsSeenAfterTheCall) {
     pool.run(1000, [&](int i) { values[static_cast<size_t>(i)] += call; });
   }
   for (const int value : values) ASSERT_EQ(value, 500 * 501 / 2);
+}
+
+TEST(ThreadPool, SaysWhichPartFollowsOnTheSameThread) {
+  for (const int threads : {1, 2, 3, 7}) {
+    ThreadPool pool(threads);
+    for (int parts = 1; parts < 40; ++parts) {
+      for (int thread = 0; thread < threads; ++thread) {
+        const int first = parts * thread / threads, last = parts * (thread + 1) / threads;
+        for (int part = first; part < last; ++part) EXPECT_EQ(pool.goes_on(part, parts), part + 1 < last) << part << " of " << parts << ", " << threads;
+      }
+    }
+  }
+}
+
+// Nanoseconds of the calling thread's slice; 0 where the system does not say.
+uint64_t slice() {
+  struct {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+  } attributes{};
+  return syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) == 0 ? attributes.runtime : 0;
+}
+
+TEST(ThreadPool, ItsThreadsAloneHaveShortSlices) {
+  std::thread([] {
+    const uint64_t usual = slice();
+    if (usual == 0) GTEST_SKIP() << "this Linux gives no thread a slice of its own (6.12 does)";
+    ThreadPool pool(2);
+    std::atomic<uint64_t> longest{0};
+    std::atomic<int> begun{0};
+    pool.run(2, [&](int) {  // each thread has one
+      ++begun;
+      while (begun < 2) {
+      }
+      for (uint64_t is = slice(), most = longest; is > most && !longest.compare_exchange_weak(most, is);) {
+      }
+    });
+    EXPECT_EQ(longest, 100'000U);
+    uint64_t of_child = 0;
+    std::thread([&] { of_child = slice(); }).join();
+    EXPECT_EQ(of_child, usual);
+  }).join();
 }
 
 // Beside more spinning threads than there are processors a call must not wait for a worker that does
