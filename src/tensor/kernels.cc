@@ -13,6 +13,7 @@ Kernels choose(const Cpu& c) {
     if (c.avx_vnni) {
       k.panel_int8 = kKernelsAvxVnni.panel_int8;
       k.panel_int8_x8 = kKernelsAvxVnni.panel_int8_x8;
+      k.quantize_row_x8_words = nullptr;
       k.panel_int4 = kKernelsAvxVnni.panel_int4;
       k.panel_int4_x8 = kKernelsAvxVnni.panel_int4_x8;
       k.peak_int8 = kKernelsAvxVnni.peak_int8;
@@ -23,6 +24,7 @@ Kernels choose(const Cpu& c) {
   if (c.avx512_vnni) {
     k.panel_int8 = kKernelsAvx512Vnni.panel_int8;
     k.panel_int8_x8 = kKernelsAvx512Vnni.panel_int8_x8;
+    k.quantize_row_x8_words = nullptr;
     k.panel_int4 = kKernelsAvx512Vnni.panel_int4;
     k.panel_int4_x8 = kKernelsAvx512Vnni.panel_int4_x8;
     k.peak_int8 = kKernelsAvx512Vnni.peak_int8;

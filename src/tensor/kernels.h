@@ -22,7 +22,8 @@ inline constexpr int kGroupActivationMax = 127;   // 8 bits
 
 // One panel (32 outputs) times `rows` rows of x; writes tile [rows, 32] at y with stride ldy.
 struct PanelArgs {
-  // f32: float [rows, ldx]; bf16: uint16 pairs; int8, int4: int16 [rows, ldx], or int8 (8-bit activations)
+  // f32: float [rows, ldx]; bf16: uint16 pairs; int8, int4: int16 [rows, ldx], or int8 (8-bit activations, but see
+  // quantize_row_x8_words)
   const void* x = nullptr;
   int64_t ldx = 0;              // elements from a row to the next
   const void* panel = nullptr;
@@ -100,6 +101,8 @@ struct Kernels {
   void (*quantize_row)(const float* x, int64_t k, int16_t* p, float* scale, float* sums) = nullptr;
   // The same with 8 bits and a scale a group: scales, sums [k/32].
   void (*quantize_row_x8)(const float* x, int64_t k, int8_t* p, float* scales, float* sums) = nullptr;
+  // The same into 16 bits where panel_int8_x8 takes those, else null.
+  void (*quantize_row_x8_words)(const float* x, int64_t k, int16_t* p, float* scales, float* sums) = nullptr;
   // One int8 group of weights: w [32] -> q [32], d and m in f16; the nearest q for w ≈ d q + m, d and m by the group's range.
   void (*quantize_group8)(const float* w, uint8_t* q, uint16_t* d, uint16_t* m) = nullptr;
   void (*round_row_bf16)(const float* x, int64_t k, uint16_t* out) = nullptr;  // pads k to even

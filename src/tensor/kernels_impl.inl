@@ -3,14 +3,15 @@
 // The including file defines, for 16 lanes of float `F` and of int32 `I`, and 32 lanes of int16 `W`:
 //   read_again f_zero f_set f_load f_store f_fma f_add f_sub f_mul f_div f_max f_min f_load_f16 f_load_bf16
 //   f_load_s8 f_select_range f_to_bf16 f_round_i f_pow2 f_sum f_hmax, i_zero i_to_f i_store16 i_store_u8,
-//   w_load_u8 w_set_pair i_dot, w_split b_load b_store, for int8 weights and 8-bit x: Q QSum q_zero q_load
-//   q_load_ready q_store_ready q_set q_dot q_sum, for int4: NSum n_zero n_split n_dot n_sum, bf_load
+//   w_load_u8 w_set_pair i_dot, w_split b_load b_store b_set_four, for int8 weights and 8-bit x b_dot, or
+//   COLONY_X8_WORDS and w_split_fours, for int4: NSum n_zero n_split n_dot n_sum, bf_load
 //   bf_set_pair bf_dot, the tile shapes kRowsF32, kRowsBf16, kRowsInt8, kRowsInt4, kRowsReady,
-//   kRowsReadyX8, kVecs (1 or 2), kAccVecs, and kManyRows, kReadyRow13, kReadyInt8X8, kReadyInt4X8.
+//   kVecs (1 or 2), kAccVecs, and kManyRows, kReadyPairs, kReadyInt4X8.
 // No function of the standard library is called here: this text is compiled with wider
 // instructions than the rest of the program, and the linker must not share it.
 
 #define INLINE static inline __attribute__((always_inline))
+#define INLINE_MEMBER inline __attribute__((always_inline))
 
 constexpr float kNegInf = -__builtin_inff();
 
@@ -107,22 +108,52 @@ INLINE Share share_of(const PanelArgs& a, int64_t row) {
   return {lines * pass / passes, lines * (pass + 1) / passes};
 }
 
-// int8 or int4, 13-bit activations.
-template <int R, int NV, bool kReady, int kGroupBytes>
-INLINE void tile_row13(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
+// How weights of 16 outputs from 16 vec on come out of a group, four of k at a time: as the pairs k, k + 1 and k + 2, k + 3 that
+// i_dot takes.
+struct Int8Pairs {
+  static constexpr int kBytes = kInt8GroupBytes;
+  static INLINE_MEMBER void load(const uint8_t* group, int k, int vec, W* low, W* high) {
+    *low = w_load_u8(group + k * kPanel + 32 * vec);
+    *high = w_load_u8(group + (k + 2) * kPanel + 32 * vec);
+  }
+};
+struct Int4Pairs {
+  static constexpr int kBytes = kInt4GroupBytes;
+  static INLINE_MEMBER void load(const uint8_t* group, int k, int vec, W* low, W* high) {
+    w_split(w_load_u8(group + k / 2 * kPanel + 32 * vec), low, high);
+  }
+};
+template <typename Weights>
+INLINE void ready_pairs(const PanelArgs& a, int64_t g, uint8_t* ready) {
+  const auto* group = static_cast<const uint8_t*>(a.panel) + g * Weights::kBytes;
+  for (int k = 0; k < kGroup; k += 4) {
+    for (int v = 0; v < 2; ++v) {
+      W low, high;
+      Weights::load(group, k, v, &low, &high);
+      b_store(ready + 64 * (k + v), low);
+      b_store(ready + 64 * (k + 2 + v), high);
+    }
+  }
+}
+
+// Activations in 16 bits. kByGroup: 8-bit ones with a scale a group, y += (d t) Σ + m (t Σ p).
+template <int R, int NV, bool kReady, typename Weights, bool kByGroup>
+INLINE void tile_pairs(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
   F acc[R][NV];
   const int16_t* x[R];
-  const float* sums[R];
+  const float *scales[R], *sums[R];
   const int64_t groups = a.k / kGroup;
   for (int r = 0; r < R; ++r) {
     x[r] = static_cast<const int16_t*>(a.x) + (row + r) * a.ldx;
+    scales[r] = kByGroup ? a.group_scale + (row + r) * groups : nullptr;
     sums[r] = a.group_sums + (row + r) * groups;
     for (int v = 0; v < NV; ++v) acc[r][v] = chunk.from == 0 ? f_zero() : f_load(a.y + (row + r) * a.ldy + (vec + v) * 16);
   }
-  const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kGroupBytes;
+  constexpr int kBytes = Weights::kBytes;
+  const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kBytes;
   const uint8_t* ready = chunk.ready;
-  const Share next = share_of<kGroupBytes, kReady ? kRowsReady : kRowsInt8>(a, row);
-  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kGroupBytes, ready += kReady ? kReadyRow13 : 0) {
+  const Share next = share_of<kBytes, kReady ? kRowsReady : kRowsInt8>(a, row);
+  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kBytes, ready += kReady ? kReadyPairs : 0) {
     I dot[R][NV];
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
@@ -142,16 +173,10 @@ INLINE void tile_row13(const PanelArgs& a, const Chunk& chunk, int64_t row, int 
 #pragma GCC unroll 16
       for (int k = 0; k < kGroup; k += 4) {
         W low[NV], high[NV];  // two pairs of k
-        for (int v = 0; v < NV; ++v) {
-          if constexpr (kGroupBytes == kInt4GroupBytes) {
-            w_split(w_load_u8(group + k / 2 * kPanel + 32 * (vec + v)), &low[v], &high[v]);
-          } else {
-            low[v] = w_load_u8(group + k * kPanel + 32 * (vec + v));
-            high[v] = w_load_u8(group + (k + 2) * kPanel + 32 * (vec + v));
-          }
+        for (int v = 0; v < NV; ++v) Weights::load(group, k, vec + v, &low[v], &high[v]);
+        for (int line = 0; line < kBytes / kGroup * 4 / 64; ++line) {  // from the second-level cache
+          prefetch(group + 2 * kBytes + k * (kBytes / kGroup) + 64 * line);
         }
-        prefetch(group + 2 * kGroupBytes + k * (kGroupBytes / kGroup));  // from the second-level cache
-        if constexpr (kGroupBytes == kInt8GroupBytes) prefetch(group + 2 * kGroupBytes + (k + 2) * kPanel);
         for (int r = 0; r < R; ++r) {
           const W xv = w_set_pair(x[r] + g * kGroup + k);
           for (int v = 0; v < NV; ++v) dot[r][v] = i_dot(dot[r][v], low[v], xv);
@@ -162,51 +187,52 @@ INLINE void tile_row13(const PanelArgs& a, const Chunk& chunk, int64_t row, int 
         }
       }
     }
-    const auto* d = reinterpret_cast<const uint16_t*>(group + kGroupBytes - 4 * kPanel) + 16 * vec;
+    const auto* d = reinterpret_cast<const uint16_t*>(group + kBytes - 4 * kPanel) + 16 * vec;
     for (int v = 0; v < NV; ++v) {
       const F scale = f_load_f16(d + 16 * v);
       const F least = f_load_f16(d + kPanel + 16 * v);
       for (int r = 0; r < R; ++r) {
-        acc[r][v] = f_fma(i_to_f(dot[r][v]), scale, acc[r][v]);
+        acc[r][v] = f_fma(i_to_f(dot[r][v]), kByGroup ? f_mul(scale, f_set(scales[r][g])) : scale, acc[r][v]);
         acc[r][v] = f_fma(f_set(sums[r][g]), least, acc[r][v]);
       }
     }
   }
-  const bool done = chunk.to == groups;
+  const bool scaled = !kByGroup && chunk.to == groups;
   for (int r = 0; r < R; ++r) {
-    const F t = f_set(a.row_scale[row + r]);
+    const F t = scaled ? f_set(a.row_scale[row + r]) : f_zero();
     for (int v = 0; v < NV; ++v) {
-      f_store(a.y + (row + r) * a.ldy + (vec + v) * 16, done ? f_mul(acc[r][v], t) : acc[r][v]);
+      f_store(a.y + (row + r) * a.ldy + (vec + v) * 16, scaled ? f_mul(acc[r][v], t) : acc[r][v]);
     }
   }
 }
-INLINE void ready_int8(const PanelArgs& a, int64_t g, uint8_t* ready) {
-  const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt8GroupBytes;
-  for (int i = 0; i < kGroup * kPanel / 32; ++i) b_store(ready + 64 * i, w_load_u8(group + 32 * i));
-}
-
 template <int R, int NV, bool kReady>
 INLINE void tile_int8(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
-  tile_row13<R, NV, kReady, kInt8GroupBytes>(a, chunk, row, vec);
+  tile_pairs<R, NV, kReady, Int8Pairs, false>(a, chunk, row, vec);
 }
+INLINE void ready_int8(const PanelArgs& a, int64_t g, uint8_t* ready) { ready_pairs<Int8Pairs>(a, g, ready); }
+
 template <int R, int NV, bool kReady>
 INLINE void tile_int4(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
-  tile_row13<R, NV, kReady, kInt4GroupBytes>(a, chunk, row, vec);
+  tile_pairs<R, NV, kReady, Int4Pairs, false>(a, chunk, row, vec);
 }
-INLINE void ready_int4(const PanelArgs& a, int64_t g, uint8_t* ready) {
-  const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt4GroupBytes;
-  for (int k = 0; k < kGroup; k += 4) {
-    for (int v = 0; v < 2; ++v) {
-      W low, high;
-      w_split(w_load_u8(group + k / 2 * kPanel + 32 * v), &low, &high);
-      b_store(ready + 64 * (k + v), low);
-      b_store(ready + 64 * (k + 2 + v), high);
-    }
-  }
-}
+INLINE void ready_int4(const PanelArgs& a, int64_t g, uint8_t* ready) { ready_pairs<Int4Pairs>(a, g, ready); }
 
-// 8-bit activations with a scale a group: exact integers inside a group, then
-// y += (d t) Σ + m (t Σ p).
+// 8-bit activations with a scale a group.
+#ifdef COLONY_X8_WORDS
+// No product of bytes takes whole ones (vpmaddubsw saturates), so x comes in 16 bits as well.
+struct Int8Fours {
+  static constexpr int kBytes = kInt8GroupBytes;
+  static INLINE_MEMBER void load(const uint8_t* group, int k, int vec, W* low, W* high) {
+    w_split_fours(b_load(group + k * kPanel + 64 * vec), low, high);
+  }
+};
+template <int R, int NV, bool kReady>
+INLINE void tile_int8_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
+  tile_pairs<R, NV, kReady, Int8Fours, true>(a, chunk, row, vec);
+}
+INLINE void ready_int8_x8(const PanelArgs& a, int64_t g, uint8_t* ready) { ready_pairs<Int8Fours>(a, g, ready); }
+constexpr int kReadyInt8X8 = kReadyPairs;
+#else
 template <int R, int NV, bool kReady>
 INLINE void tile_int8_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, int vec) {
   F acc[R][NV];
@@ -217,31 +243,26 @@ INLINE void tile_int8_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, in
     x[r] = static_cast<const int8_t*>(a.x) + (row + r) * a.ldx;
     scales[r] = a.group_scale + (row + r) * groups;
     sums[r] = a.group_sums + (row + r) * groups;
-    for (int v = 0; v < NV; ++v) acc[r][v] = chunk.from == 0 ? f_zero() : f_load(a.y + (row + r) * a.ldy + (vec + v) * 16);
+    for (int v = 0; v < NV; ++v) acc[r][v] = f_zero();
   }
-  const auto* group = static_cast<const uint8_t*>(a.panel) + chunk.from * kInt8GroupBytes;
-  const uint8_t* ready = chunk.ready;
-  const Share next = share_of<kInt8GroupBytes, kReady ? kRowsReadyX8 : kRowsInt8>(a, row);
-  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt8GroupBytes, ready += kReady ? kReadyInt8X8 : 0) {
-    QSum dot[R][NV];
+  const auto* group = static_cast<const uint8_t*>(a.panel);
+  const Share next = share_of<kInt8GroupBytes, kRowsInt8>(a, row);
+  for (int64_t g = chunk.from; g < chunk.to; ++g, group += kInt8GroupBytes) {
+    I dot[R][NV];
     for (int r = 0; r < R; ++r) {
-      for (int v = 0; v < NV; ++v) dot[r][v] = q_zero();
+      for (int v = 0; v < NV; ++v) dot[r][v] = i_zero();
     }
     for (int64_t line = next.first; line < next.last; ++line) prefetch_far(group + a.ahead + 64 * line);
 #pragma GCC unroll 16
     for (int k = 0; k < kGroup; k += 4) {
-      Q wv[NV];
+      W wv[NV];
       for (int v = 0; v < NV; ++v) {
-        if constexpr (kReady) {
-          wv[v] = q_load_ready(ready + kReadyInt8X8 / 16 * (k / 2 + vec + v));
-        } else {
-          wv[v] = q_load(group + k * kPanel + 64 * (vec + v));
-          prefetch(group + 2 * kInt8GroupBytes + k * kPanel + 64 * (vec + v));
-        }
+        wv[v] = b_load(group + k * kPanel + 64 * (vec + v));
+        prefetch(group + 2 * kInt8GroupBytes + k * kPanel + 64 * (vec + v));
       }
       for (int r = 0; r < R; ++r) {
-        const W xv = q_set(x[r] + g * kGroup + k);
-        for (int v = 0; v < NV; ++v) dot[r][v] = q_dot(dot[r][v], wv[v], xv);
+        const W xv = b_set_four(x[r] + g * kGroup + k);
+        for (int v = 0; v < NV; ++v) dot[r][v] = b_dot(dot[r][v], wv[v], xv);
       }
     }
     const auto* d = reinterpret_cast<const uint16_t*>(group + kGroup * kPanel) + 16 * vec;
@@ -249,7 +270,7 @@ INLINE void tile_int8_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, in
       const F scale = f_load_f16(d + 16 * v);
       const F least = f_load_f16(d + kPanel + 16 * v);
       for (int r = 0; r < R; ++r) {
-        acc[r][v] = f_fma(i_to_f(q_sum(dot[r][v])), f_mul(scale, f_set(scales[r][g])), acc[r][v]);
+        acc[r][v] = f_fma(i_to_f(dot[r][v]), f_mul(scale, f_set(scales[r][g])), acc[r][v]);
         acc[r][v] = f_fma(f_set(sums[r][g]), least, acc[r][v]);
       }
     }
@@ -258,10 +279,9 @@ INLINE void tile_int8_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, in
     for (int v = 0; v < NV; ++v) f_store(a.y + (row + r) * a.ldy + (vec + v) * 16, acc[r][v]);
   }
 }
-INLINE void ready_int8_x8(const PanelArgs& a, int64_t g, uint8_t* ready) {
-  const auto* group = static_cast<const uint8_t*>(a.panel) + g * kInt8GroupBytes;
-  for (int i = 0; i < 16; ++i) q_store_ready(ready + kReadyInt8X8 / 16 * i, q_load(group + 64 * i));
-}
+INLINE void ready_int8_x8(const PanelArgs&, int64_t, uint8_t*) {}
+constexpr int kReadyInt8X8 = 0;
+#endif
 
 // 4-bit weights, 8-bit activations with a scale a group: exact integers inside a group, then as
 // tile_int8_x8, operation for operation.
@@ -299,11 +319,11 @@ INLINE void tile_int4_x8(const PanelArgs& a, const Chunk& chunk, int64_t row, in
         }
       }
       for (int r = 0; r < R; ++r) {
-        const W xv = q_set(x[r] + g * kGroup + k);
+        const W xv = b_set_four(x[r] + g * kGroup + k);
         for (int v = 0; v < NV; ++v) dot[r][v] = n_dot(dot[r][v], low[v], xv);
       }
       for (int r = 0; r < R; ++r) {
-        const W xv = q_set(x[r] + g * kGroup + k + 4);
+        const W xv = b_set_four(x[r] + g * kGroup + k + 4);
         for (int v = 0; v < NV; ++v) dot[r][v] = n_dot(dot[r][v], high[v], xv);
       }
     }
@@ -379,9 +399,9 @@ COLONY_PANEL(panel_bf16, tile_bf16, kRowsBf16)
     }                                                                                                        \
     chunk_##kind<kFew, false>(a, {0, groups, nullptr});                                                      \
   }
-COLONY_PANEL(int8, kRowsInt8, kRowsReady, kReadyRow13)
-COLONY_PANEL(int8_x8, kRowsInt8, kRowsReadyX8, kReadyInt8X8)
-COLONY_PANEL(int4, kRowsInt8, kRowsReady, kReadyRow13)
+COLONY_PANEL(int8, kRowsInt8, kRowsReady, kReadyPairs)
+COLONY_PANEL(int8_x8, kRowsInt8, kRowsReady, kReadyInt8X8)
+COLONY_PANEL(int4, kRowsInt8, kRowsReady, kReadyPairs)
 COLONY_PANEL(int4_x8, kRowsInt4, kRowsReady, kReadyInt4X8)
 #undef COLONY_PANEL
 
@@ -423,7 +443,10 @@ static void quantize_row(const float* x, int64_t k, int16_t* p, float* scale, fl
   }
 }
 
-static void quantize_row_x8(const float* x, int64_t k, int8_t* p, float* scales, float* sums) {
+INLINE void store_x8(int8_t* p, I x) { i_store8(p, x); }
+INLINE void store_x8(int16_t* p, I x) { i_store16(p, x); }
+template <typename P>
+static void quantize_row_x8(const float* x, int64_t k, P* p, float* scales, float* sums) {
   const int64_t groups = (k + kGroup - 1) / kGroup;
   for (int64_t g = 0; g < groups; ++g) {
     float padded[kGroup];
@@ -441,8 +464,8 @@ static void quantize_row_x8(const float* x, int64_t k, int8_t* p, float* scales,
     const float scale = !sound ? __builtin_nanf("") : usable ? amax / static_cast<float>(kGroupActivationMax) : 0.0f;
     const F by = f_set(usable ? inverse : 0.0f);
     const I first = f_round_i(sound ? f_mul(low, by) : f_zero()), second = f_round_i(sound ? f_mul(high, by) : f_zero());
-    i_store8(p + g * kGroup, first);
-    i_store8(p + g * kGroup + 16, second);
+    store_x8(p + g * kGroup, first);
+    store_x8(p + g * kGroup + 16, second);
     scales[g] = scale;
     sums[g] = scale * f_sum(f_add(i_to_f(first), i_to_f(second)));  // the sum is a whole number, exact
   }
@@ -961,7 +984,13 @@ static uint64_t read_bytes(const void* p, int64_t bytes) {
   return bits;
 }
 
+#ifdef COLONY_X8_WORDS
+constexpr auto quantize_row_x8_words = quantize_row_x8<int16_t>;
+#else
+constexpr decltype(&quantize_row_x8<int16_t>) quantize_row_x8_words = nullptr;
+#endif
+
 #define COLONY_KERNEL_TABLE                                                                    \
-  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, panel_int4_x8, quantize_row,  quantize_row_x8,    quantize_group8, round_row_bf16, rms_norm_row,       \
+  {panel_f32,    panel_bf16, panel_int8,     panel_int8_x8, panel_int4, panel_int4_x8, quantize_row,  quantize_row_x8<int8_t>, quantize_row_x8_words, quantize_group8, round_row_bf16, rms_norm_row,       \
    silu_mul_row, gelu_mul_row, add_row,    attention_tile, lora_shrink, lora_expand, max_of,       sum_exp,        exp_row, rms_norm_backward_row, silu_mul_backward_row, gelu_mul_backward_row, peak_f32, \
    peak_bf16,    peak_int8,  read_bytes}

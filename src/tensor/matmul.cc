@@ -378,6 +378,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
   const bool grouped = weights.type == WeightType::kInt8 || weights.type == WeightType::kInt4;
   const bool x8 = grouped && weights.activations == Activations::kGroup8;
   const TileKernels* tiles = grouped && rows >= kTileRows ? kernel.tiles : nullptr;
+  const bool bytes = x8 && (weights.type == WeightType::kInt4 || kernel.quantize_row_x8_words == nullptr);
   PanelArgs shared;
   shared.k = k;
   if (weights.type == WeightType::kF32) {
@@ -388,8 +389,8 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
     const auto size = static_cast<size_t>(rows * padded);
     if (grouped) {
       const size_t scales = x8 ? size / kGroup : static_cast<size_t>(rows);
-      if (x8 && own.p8.size() < size) own.p8.resize(size);
-      if (!x8 && own.p.size() < size) own.p.resize(size);
+      if (bytes && own.p8.size() < size) own.p8.resize(size);
+      if (!bytes && own.p.size() < size) own.p.resize(size);
       if (own.sums.size() < size / kGroup) own.sums.resize(size / kGroup);
       if (own.scale.size() < scales) own.scale.resize(scales);
     } else if (own.halves.size() < size) {
@@ -398,12 +399,13 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
     const auto prepare = [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; ++r) {
         const float* x = args.x.data() + r * k;
-        if (x8) {
-          kernel.quantize_row_x8(x, k, own.p8.data() + r * padded, own.scale.data() + r * (padded / kGroup),
-                                 own.sums.data() + r * (padded / kGroup));
+        const int64_t groups = padded / kGroup;
+        if (bytes) {
+          kernel.quantize_row_x8(x, k, own.p8.data() + r * padded, own.scale.data() + r * groups, own.sums.data() + r * groups);
+        } else if (x8) {
+          kernel.quantize_row_x8_words(x, k, own.p.data() + r * padded, own.scale.data() + r * groups, own.sums.data() + r * groups);
         } else if (grouped) {
-          kernel.quantize_row(x, k, own.p.data() + r * padded, own.scale.data() + r,
-                              own.sums.data() + r * (padded / kGroup));
+          kernel.quantize_row(x, k, own.p.data() + r * padded, own.scale.data() + r, own.sums.data() + r * groups);
           if (tiles != nullptr) tiles->split_planes(own.p.data() + r * padded, padded);
         } else {
           kernel.round_row_bf16(x, k, own.halves.data() + r * padded);
@@ -416,7 +418,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
       const auto parts = static_cast<int>(std::min<int64_t>(rows / 8, 4L * pool.threads()));
       pool.run(parts, [&](int i) { prepare(rows * i / parts, rows * (i + 1) / parts); });
     }
-    shared.x = x8 ? static_cast<const void*>(own.p8.data()) : grouped ? static_cast<const void*>(own.p.data()) : own.halves.data();
+    shared.x = bytes ? static_cast<const void*>(own.p8.data()) : grouped ? static_cast<const void*>(own.p.data()) : own.halves.data();
     shared.ldx = padded;
     shared.k = padded;
     shared.row_scale = shared.group_scale = own.scale.data();
@@ -432,7 +434,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
     }
     return kernel.panel_f32;
   }();
-  const int64_t x_row_bytes = shared.ldx * (weights.type == WeightType::kF32 ? 4 : x8 ? 1 : 2);
+  const int64_t x_row_bytes = shared.ldx * (weights.type == WeightType::kF32 ? 4 : bytes ? 1 : 2);
   const int64_t groups = shared.k / kGroup;
   // Small parts leave nobody waiting at the end; with many blocks of rows a part's panels share each of them.
   const int64_t a_thread = rows <= kRowBlock ? 32 : 8;

@@ -17,13 +17,8 @@ struct BX {
   __m256 even, odd;
 };
 constexpr int kRowsF32 = 6, kRowsBf16 = 4, kRowsInt8 = 3, kVecs = 1, kAccVecs = 2;
-constexpr int kRowsInt4 = 4, kRowsReady = 6, kRowsReadyX8 = 3, kManyRows = 12;
-constexpr int kReadyRow13 = 2048, kReadyInt4X8 = 1024;
-#ifdef COLONY_AVX_VNNI
-constexpr int kReadyInt8X8 = 0;
-#else
-constexpr int kReadyInt8X8 = 2048;
-#endif
+constexpr int kRowsInt4 = 4, kRowsReady = 6, kManyRows = 12;
+constexpr int kReadyPairs = 2048, kReadyInt4X8 = 1024;
 
 // Sixteen registers hold twelve sums and one operand of two: what else a product needs is read from memory again behind this, where the
 // compiler would keep it in a register and put a sum on the stack instead (measured: half the time of attention).
@@ -157,50 +152,26 @@ V W low_nibbles(W x) {
   return {_mm256_and_si256(x.lo, mask), _mm256_and_si256(x.hi, mask)};
 }
 V W high_nibbles(W x) { return low_nibbles({_mm256_srli_epi16(x.lo, 4), _mm256_srli_epi16(x.hi, 4)}); }
-// Four of k for each of 16 outputs, unsigned; and four of x, signed, for all of them.
-V W q_set(const int8_t* p) {
+V W b_set_four(const int8_t* p) {
   const __m256i four = _mm256_set1_epi32(load_pair(p));
   return {four, four};
 }
 #ifdef COLONY_AVX_VNNI
-using Q = W;
-using QSum = I;
-V QSum q_zero() { return i_zero(); }
-V Q q_load(const uint8_t* p) { return b_load(p); }
-V Q q_load_ready(const uint8_t* p) { return b_load(p); }
-V void q_store_ready(uint8_t* p, Q w) { b_store(p, w); }
-V QSum q_dot(QSum sum, Q w, W x) {
+// Four of k for each of 16 outputs, unsigned, times four of x, signed.
+V I b_dot(I sum, W w, W x) {
   asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.lo) : "x"(w.lo), "x"(x.lo));
   asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.hi) : "x"(w.hi), "x"(x.hi));
   return sum;
 }
-V I q_sum(QSum sum) { return sum; }
 #else
-// vpmaddubsw would saturate on bytes. Nibbles do not: each of the 16-bit sums takes 16 of a group's
-// products, 16 · 15 · 127 = 30,480, so that widening is done once a group.
-struct Q {
-  W low, high;
-};
-struct QSum {
-  I low, high;
-};
-V I dot16(I sum, W w, W x) { return {dot_four(sum.lo, w.lo, x.lo), dot_four(sum.hi, w.hi, x.hi)}; }
-V I widen16(I sum, int16_t times) {
-  const __m256i by = _mm256_set1_epi16(times);
-  return {_mm256_madd_epi16(sum.lo, by), _mm256_madd_epi16(sum.hi, by)};
+#define COLONY_X8_WORDS
+// Fours of k that b_load has read: the pairs k, k + 1 and k + 2, k + 3 in 16 bits.
+V W w_spread(W bytes, char first) {
+  const __m256i at = _mm256_set_epi8(-1, first + 13, -1, first + 12, -1, first + 9, -1, first + 8, -1, first + 5, -1, first + 4, -1, first + 1, -1, first,
+                                     -1, first + 13, -1, first + 12, -1, first + 9, -1, first + 8, -1, first + 5, -1, first + 4, -1, first + 1, -1, first);
+  return {_mm256_shuffle_epi8(bytes.lo, at), _mm256_shuffle_epi8(bytes.hi, at)};
 }
-V QSum q_zero() { return {i_zero(), i_zero()}; }
-V Q q_load(const uint8_t* p) {
-  const W bytes = b_load(p);
-  return {low_nibbles(bytes), high_nibbles(bytes)};
-}
-V Q q_load_ready(const uint8_t* p) { return {b_load(p), b_load(p + 64)}; }
-V void q_store_ready(uint8_t* p, Q w) { b_store(p, w.low), b_store(p + 64, w.high); }
-V QSum q_dot(QSum sum, Q w, W x) { return {dot16(sum.low, w.low, x), dot16(sum.high, w.high, x)}; }
-V I q_sum(QSum sum) {
-  const I low = widen16(sum.low, 1), high = widen16(sum.high, 16);
-  return {_mm256_add_epi32(low.lo, high.lo), _mm256_add_epi32(low.hi, high.hi)};
-}
+V void w_split_fours(W bytes, W* low, W* high) { *low = w_spread(bytes, 0), *high = w_spread(bytes, 2); }
 #endif
 // int4: two fours of k for each of 16 outputs, the first in the lower halves.
 V void n_split(const uint8_t* p, W* low, W* high) {
@@ -211,11 +182,16 @@ V void n_split(const uint8_t* p, W* low, W* high) {
 using NSum = I;
 V NSum n_zero() { return i_zero(); }
 #ifdef COLONY_AVX_VNNI
-V NSum n_dot(NSum sum, W w, W x) { return q_dot(sum, w, x); }
+V NSum n_dot(NSum sum, W w, W x) { return b_dot(sum, w, x); }
 V I n_sum(NSum sum) { return sum; }
 #else
-V NSum n_dot(NSum sum, W w, W x) { return dot16(sum, w, x); }
-V I n_sum(NSum sum) { return widen16(sum, 1); }
+// vpmaddubsw does not saturate on nibbles: each of the 16-bit sums takes 16 of a group's products,
+// 16 · 15 · 127 = 30,480, so that widening is done once a group.
+V NSum n_dot(NSum sum, W w, W x) { return {dot_four(sum.lo, w.lo, x.lo), dot_four(sum.hi, w.hi, x.hi)}; }
+V I n_sum(NSum sum) {
+  const __m256i one = _mm256_set1_epi16(1);
+  return {_mm256_madd_epi16(sum.lo, one), _mm256_madd_epi16(sum.hi, one)};
+}
 #endif
 V void i_store8(int8_t* p, I x) {
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.lo, x.hi), 0xd8);

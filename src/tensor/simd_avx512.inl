@@ -22,8 +22,8 @@ struct B {
   __m512i v;
 };
 constexpr int kRowsF32 = 12, kRowsInt8 = 8, kVecs = 2, kAccVecs = 4;
-constexpr int kRowsInt4 = 8, kRowsReady = 8, kRowsReadyX8 = 8, kManyRows = 16;
-constexpr int kReadyRow13 = 0, kReadyInt8X8 = 0, kReadyInt4X8 = 1024;
+constexpr int kRowsInt4 = 8, kRowsReady = 8, kManyRows = 16;
+constexpr int kReadyPairs = 0, kReadyInt4X8 = 1024;
 
 V void read_again() {}
 V F f_zero() { return {_mm512_setzero_ps()}; }
@@ -111,25 +111,22 @@ V I i_dot(I sum, W a, W b) {
 }
 V W b_load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 V void b_store(uint8_t* p, W x) { _mm512_storeu_si512(p, x.v); }
-// Four of k for each of 16 outputs, unsigned; and four of x, signed, for all of them.
-using Q = W;
-using QSum = I;
-V QSum q_zero() { return i_zero(); }
-V Q q_load(const uint8_t* p) { return b_load(p); }
-V Q q_load_ready(const uint8_t* p) { return b_load(p); }
-V void q_store_ready(uint8_t* p, Q w) { b_store(p, w); }
-V W q_set(const int8_t* p) { return {_mm512_set1_epi32(load_pair(p))}; }
-V I q_sum(QSum sum) { return sum; }
-V QSum q_dot(QSum sum, Q w, W x) {
+V W b_set_four(const int8_t* p) { return {_mm512_set1_epi32(load_pair(p))}; }
 #ifdef COLONY_VNNI
+// Four of k for each of 16 outputs, unsigned, times four of x, signed.
+V I b_dot(I sum, W w, W x) {
   COLONY_DPBUSD(sum.v, w.v, x.v);
   return sum;
-#else
-  const __m512i even = _mm512_madd_epi16(_mm512_and_si512(w.v, _mm512_set1_epi16(0xff)), _mm512_srai_epi16(_mm512_slli_epi16(x.v, 8), 8));
-  const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(w.v, 8), _mm512_srai_epi16(x.v, 8));
-  return {_mm512_add_epi32(sum.v, _mm512_add_epi32(even, odd))};
-#endif
 }
+#else
+#define COLONY_X8_WORDS
+// Fours of k that b_load has read: the pairs k, k + 1 and k + 2, k + 3 in 16 bits.
+V void w_split_fours(W bytes, W* low, W* high) {
+  const __m512i at = _mm512_broadcast_i32x4(_mm_set_epi8(-1, 13, -1, 12, -1, 9, -1, 8, -1, 5, -1, 4, -1, 1, -1, 0));
+  *low = {_mm512_shuffle_epi8(bytes.v, at)};
+  *high = {_mm512_shuffle_epi8(_mm512_srli_epi32(bytes.v, 16), at)};
+}
+#endif
 // int4: two fours of k for each of 16 outputs, the first in the lower halves. Without vpdpbusd: each of
 // the 16-bit sums takes 16 of a group's products, 16 · 15 · 127 = 30,480, so widening is done once a group.
 V void n_split(const uint8_t* p, W* low, W* high) {
@@ -140,7 +137,7 @@ V void n_split(const uint8_t* p, W* low, W* high) {
 using NSum = I;
 V NSum n_zero() { return i_zero(); }
 #ifdef COLONY_VNNI
-V NSum n_dot(NSum sum, W w, W x) { return q_dot(sum, w, x); }
+V NSum n_dot(NSum sum, W w, W x) { return b_dot(sum, w, x); }
 V I n_sum(NSum sum) { return sum; }
 #else
 V NSum n_dot(NSum sum, W w, W x) { return {_mm512_add_epi16(sum.v, _mm512_maddubs_epi16(w.v, x.v))}; }
