@@ -16,7 +16,7 @@ struct B {
 struct BX {
   __m256 even, odd;
 };
-constexpr int kRowsF32 = 6, kRowsBf16 = 4, kRowsInt8 = 3, kVecs = 1, kAccVecs = 2;
+constexpr int kRowsF32 = 6, kRowsBf16 = 4, kRowsInt8 = 4, kVecs = 1, kAccVecs = 2;
 constexpr int kRowsInt4 = 4, kRowsReady = 6, kManyRows = 12;
 constexpr int kReadyPairs = 2048, kReadyInt4X8 = 1024;
 
