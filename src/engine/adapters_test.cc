@@ -123,7 +123,7 @@ TEST_F(AdaptersTest, KeysAndValuesAreNeverTakenForAnothersOrForAnotherGeneration
   const auto a = run({request(first, 70)})[0];
   const auto again = run({request(first, 70)})[0];
   expect_same(again, a);
-  EXPECT_EQ(again.prefix_hit_tokens, 64);
+  EXPECT_EQ(again.prefix_hit_tokens, 64);  // of the last, begun page nothing is kept
   EXPECT_EQ(run({request(nullptr, 70)})[0].prefix_hit_tokens, 0);
   // The folder gets other weights: the next generation; what holds the old one still gets the old one.
   write(0, 2);

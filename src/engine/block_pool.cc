@@ -1,19 +1,13 @@
 #include "engine/block_pool.h"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 
 #include "base/check.h"
 #include "base/result.h"
-#include "base/rng.h"
 
 namespace colony::engine {
-
-size_t BlockPool::KeyHash::operator()(const Key& key) const {
-  uint64_t hash = fnv1a(key.salt.data(), key.salt.size());
-  hash = fnv1a(reinterpret_cast<const char*>(&key.parent), sizeof(key.parent), hash);
-  hash = fnv1a(reinterpret_cast<const char*>(key.tokens.data()), sizeof(key.tokens), hash);
-  return static_cast<size_t>(hash);
-}
 
 BlockPool::BlockPool(int64_t pages) {
   CHECK(pages > 0 && pages < INT32_MAX, "a pool of pages");
@@ -82,7 +76,7 @@ void BlockPool::release(int32_t page) {
 
 BlockPool::Key BlockPool::key_of(int32_t parent, const std::string& salt,
                                  std::span<const int32_t> tokens) const {
-  CHECK(tokens.size() == static_cast<size_t>(tensor::kPageTokens), "only full pages are shared");
+  CHECK(tokens.size() == static_cast<size_t>(tensor::kPageTokens), "only full pages are nodes");
   Key key;
   if (parent >= 0) {
     key.parent = at(parent).serial;
@@ -94,25 +88,45 @@ BlockPool::Key BlockPool::key_of(int32_t parent, const std::string& salt,
 }
 
 BlockPool::Match BlockPool::match(const std::string& salt, std::span<const int32_t> tokens,
-                                  int64_t max_pages) const {
+                                  int64_t max_tokens) const {
   Match found;
-  const auto full = static_cast<int64_t>(tokens.size()) / tensor::kPageTokens;
+  auto left = tokens.first(std::min(tokens.size(), static_cast<size_t>(max_tokens)));
   int32_t parent = -1;
-  for (int64_t i = 0; i < std::min(full, max_pages); ++i) {
-    const auto ids = tokens.subspan(static_cast<size_t>(i * tensor::kPageTokens), tensor::kPageTokens);
-    const auto node = tree_.find(key_of(parent, salt, ids));
+  for (; left.size() >= tensor::kPageTokens; left = left.subspan(tensor::kPageTokens)) {
+    const auto node = tree_.find(key_of(parent, salt, left.first(tensor::kPageTokens)));
     if (node == tree_.end()) break;
     const Page& page = at(node->second);
     if (!page.computed) {
       found.pending = true;
       found.pending_foreground = page.foreground;
-      break;
+      return found;
     }
     if (page.references == 0) ++found.unreferenced;
     found.pages.push_back(node->second);
     parent = node->second;
   }
+  if (left.empty()) return found;
+  Key wanted;
+  wanted.parent = parent >= 0 ? at(parent).serial : 0;
+  if (parent < 0) wanted.salt = salt;
+  left = left.first(std::min<size_t>(left.size(), tensor::kPageTokens));
+  wanted.tokens.fill(std::numeric_limits<int32_t>::min());
+  std::copy(left.begin(), left.end(), wanted.tokens.begin());
+  const auto look_at = [&](Tree::const_iterator node) {
+    if (node->first.parent != wanted.parent || node->first.salt != wanted.salt || !at(node->second).computed) return;
+    const auto same = std::mismatch(left.begin(), left.end(), node->first.tokens.begin()).first - left.begin();
+    if (same > found.begun_tokens) found.begun = node->second, found.begun_tokens = same;
+  };
+  const auto after = tree_.lower_bound(wanted);
+  if (after != tree_.end()) look_at(after);
+  if (after != tree_.begin()) look_at(std::prev(after));
   return found;
+}
+
+void BlockPool::touch(int32_t page) {
+  if (!is_computed(page)) return;
+  hold(page);
+  release(page);
 }
 
 int32_t BlockPool::publish(int32_t page, int32_t parent, const std::string& salt,

@@ -2,19 +2,21 @@
 //
 // A page is free, held by sequences (counted), or cached: full, computed, held by nobody, waiting to
 // be used again or evicted. Full pages form a tree: a node's key is its parent and the kPageTokens
-// token ids that stand in it; at the root also the cache salt. Keys are compared whole, so no two
-// prompts ever share by an accident of hashing. The least recently released leaf is evicted first.
+// token ids that stand in it; at the root also the cache salt. Keys are compared whole, and stand in
+// order, so that the page with the longest common start is a neighbour: it can be copied where a prompt
+// leaves a page in its middle. The least recently released leaf is evicted first.
 // Invariants: held parent of a held node; free + cached + held = pages().
 // Source: Kwon et al. 2023, arXiv:2309.06180 (pages); vLLM's prefix caching, SGLang's radix tree.
 // Threads: one owner.
 #pragma once
 #include <array>
+#include <compare>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -43,9 +45,15 @@ class BlockPool {
     int64_t unreferenced = 0;    // of these, how many holding takes from available()
     bool pending = false;        // the next page is being computed by somebody
     bool pending_foreground = false;
+    // A computed page whose first begun_tokens tokens come next: to be copied. Not held; -1: none.
+    int32_t begun = -1;
+    int64_t begun_tokens = 0;
   };
-  // The longest chain of computed pages that spells the start of `tokens`, at most max_pages long.
-  Match match(const std::string& salt, std::span<const int32_t> tokens, int64_t max_pages) const;
+  // The longest chain of computed pages that spells the start of `tokens`, and the page that goes on longest after it; together at
+  // most max_tokens.
+  Match match(const std::string& salt, std::span<const int32_t> tokens, int64_t max_tokens) const;
+  // Released now, when it comes to evicting; nothing for a page that is not in the tree, computed.
+  void touch(int32_t page);
 
   enum class State : uint8_t { kPending, kComputed };
   // Offers a held, full page as the child of `parent` (-1: of the root) with these token ids.
@@ -65,12 +73,9 @@ class BlockPool {
     uint64_t parent = 0;  // serial number of the parent node, 0 at the root
     std::string salt;     // "" below the root level
     std::array<int32_t, tensor::kPageTokens> tokens{};
-    bool operator==(const Key&) const = default;
+    auto operator<=>(const Key&) const = default;
   };
-  struct KeyHash {
-    size_t operator()(const Key& key) const;
-  };
-  using Tree = std::unordered_map<Key, int32_t, KeyHash>;
+  using Tree = std::map<Key, int32_t>;
 
   struct Page {
     int32_t references = 0;

@@ -237,6 +237,7 @@ std::vector<Output> Core::step() {
     ++steps_;
     steps_metric_.add(1);
     scheduler_.plan(plan_);
+    for (const PageCopy& copy : plan_.copies) runner_->copy_page(copy.from, copy.to);
     preemptions_.add(static_cast<double>(plan_.preempted));
     for (Sequence* sequence : plan_.broke) {
       const Budget& budget = *sequence->request.budget;

@@ -209,8 +209,54 @@ TEST(Core, AlwaysComputesTheLastPromptTokenItself) {
   bench.finish_all();
   const auto again = bench.submit(generate(prompt, 3));
   const Output output = bench.finish_all().at(again);
-  EXPECT_EQ(output.prefix_hit_tokens, 32);  // not both pages
+  EXPECT_EQ(output.prefix_hit_tokens, 63);  // one page shared, of the other a copy
+  EXPECT_EQ(bench.runner->copies(), 1);
   EXPECT_EQ(output.ids, greedy_alone(prompt, 3, true, 4096));
+}
+
+// Prompts with the same 50 tokens leave the second page after 18 of them.
+TEST(Core, GoesOnInTheMiddleOfAnothersPage) {
+  std::vector<std::vector<int32_t>> prompts;
+  for (int32_t i = 0; i < 4; ++i) {
+    prompts.push_back(prompt_of(50, 9));
+    prompts.back().push_back(i);  // differs for sure
+    for (const int32_t token : prompt_of(20, 30 + static_cast<uint64_t>(i))) prompts.back().push_back(token);
+  }
+  const auto expect_shared = [&](const Bench& bench, const std::map<RequestId, Output>& outputs, const std::vector<RequestId>& ids) {
+    for (size_t i = 0; i < ids.size(); ++i) {
+      EXPECT_EQ(outputs.at(ids[i]).ids, greedy_alone(prompts[i], 5, true, 4096));
+      EXPECT_EQ(outputs.at(ids[i]).prefix_hit_tokens, i == 0 ? 0 : 50);
+    }
+    EXPECT_EQ(bench.runner->copies(), 3);
+    EXPECT_EQ(bench.runner->rows(), 50 + 4 * 21 + 4 * 4);
+    EXPECT_EQ(bench.runner->bad_reads(), 0);
+    EXPECT_EQ(bench.core->blocks().problem(), "");
+  };
+  {
+    Bench bench(options(8, 64), 64);  // all at once: the first one's page is not full yet when the others begin
+    std::vector<RequestId> ids;
+    for (const auto& prompt : prompts) ids.push_back(bench.submit(generate(prompt, 5)));
+    expect_shared(bench, bench.finish_all(), ids);
+  }
+  {
+    Bench bench(options(8, 64), 64);  // one after the other: the page is in the tree
+    std::vector<RequestId> ids;
+    std::map<RequestId, Output> outputs;
+    for (const auto& prompt : prompts) {
+      ids.push_back(bench.submit(generate(prompt, 5)));
+      outputs.merge(bench.finish_all());
+    }
+    expect_shared(bench, outputs, ids);
+  }
+  {
+    Bench bench(options(1, 64), 3);  // no page is left: the one to be copied is the one to be filled
+    bench.submit(generate(prompts[0], 5));
+    bench.finish_all();
+    const auto id = bench.submit(generate(prompts[1], 5));
+    const Output output = bench.finish_all().at(id);
+    EXPECT_EQ(output.ids, greedy_alone(prompts[1], 5, true, 4096));
+    EXPECT_EQ(bench.runner->bad_reads(), 0);
+  }
 }
 
 TEST(Core, CacheSaltKeepsPrefixesApart) {

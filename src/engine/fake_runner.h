@@ -46,6 +46,11 @@ class FakeRunner final : public Runner {
     }
     rows_ += static_cast<int64_t>(rows.ids.size());
   }
+  void copy_page(int32_t from, int32_t to) override {
+    const std::vector<Slot> page(&slots_[static_cast<size_t>(from) * tensor::kPageTokens], &slots_[static_cast<size_t>(from) * tensor::kPageTokens] + tensor::kPageTokens);
+    std::copy(page.begin(), page.end(), &slots_[static_cast<size_t>(to) * tensor::kPageTokens]);
+    ++copies_;
+  }
   void head(std::span<const float> hidden, int64_t rows, std::span<float> logits,
             std::span<const model::Adapter* const> /*adapters*/) override {
     CHECK(logits.size() == static_cast<size_t>(rows * kVocab), "shapes");
@@ -69,6 +74,7 @@ class FakeRunner final : public Runner {
 
   int64_t bad_reads() const { return bad_reads_; }
   int64_t rows() const { return rows_; }
+  int64_t copies() const { return copies_; }
 
  private:
   struct Slot {
@@ -84,7 +90,7 @@ class FakeRunner final : public Runner {
   const size_t memory_;
   std::vector<Slot> slots_;
   const int64_t pages_;
-  int64_t bad_reads_ = 0, rows_ = 0;
+  int64_t bad_reads_ = 0, rows_ = 0, copies_ = 0;
 };
 
 }  // namespace colony::engine

@@ -25,6 +25,8 @@ class Runner {
   virtual int64_t pages() const = 0;
   // hidden: [T, hidden_size]. Stores keys and values of the rows in their pages.
   virtual void forward(const model::StepRows& rows, std::span<float> hidden) = 0;
+  // All that page `from` holds, over all layers, also to page `to`.
+  virtual void copy_page(int32_t from, int32_t to) = 0;
   // logits: [rows, vocab_size]. adapters: [rows] or empty, as StepRows'.
   virtual void head(std::span<const float> hidden, int64_t rows, std::span<float> logits,
                     std::span<const model::Adapter* const> adapters) = 0;
@@ -43,6 +45,7 @@ class ModelRunner final : public Runner {
   int64_t context() const override;
   int64_t pages() const override { return kv_.pages(); }
   void forward(const model::StepRows& rows, std::span<float> hidden) override;
+  void copy_page(int32_t from, int32_t to) override { kv_.copy_page(from, to); }
   void head(std::span<const float> hidden, int64_t rows, std::span<float> logits,
             std::span<const model::Adapter* const> adapters) override;
   uint64_t scratch_bytes() const override { return std::max(work_.bytes(), scratch_bytes_); }

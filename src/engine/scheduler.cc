@@ -43,6 +43,7 @@ void Plan::clear() {
   chunks.clear();
   broke.clear();
   failed.clear();
+  copies.clear();
   rows = 0;
   preempted = 0;
 }
@@ -90,11 +91,28 @@ bool Scheduler::pay_sample(Sequence& sequence) {
   return sequence.request.budget->debit(1);
 }
 
+// What is computed already of the sequence's start. The tree has full pages; a page that a running sequence has begun may go on
+// longer than any of them.
+BlockPool::Match Scheduler::match(const Sequence& sequence) const {
+  const int64_t most = skippable(sequence);
+  BlockPool::Match match = pool_.match(sequence.salt, sequence.tokens, most);
+  if (match.pending) return match;
+  const size_t page = match.pages.size();
+  const auto first = static_cast<int64_t>(page) * tensor::kPageTokens;
+  for (const Sequence* other : running_) {
+    if (!other->share || other->salt != sequence.salt || other->pages.size() <= page || (page > 0 && other->pages[page - 1] != match.pages.back())) continue;
+    const int64_t least = std::min({most, other->computed, first + tensor::kPageTokens});
+    int64_t same = first;
+    while (same < least && sequence.tokens[static_cast<size_t>(same)] == other->tokens[static_cast<size_t>(same)]) ++same;
+    if (same - first > match.begun_tokens) match.begun = other->pages[page], match.begun_tokens = same - first;
+  }
+  return match;
+}
+
 Scheduler::Admission Scheduler::try_admit(Sequence& sequence, Plan& plan) {
   BlockPool::Match match;
   if (sequence.share) {
-    match = pool_.match(sequence.salt, sequence.tokens,
-                        skippable(sequence) / tensor::kPageTokens);
+    match = this->match(sequence);
     // Somebody is computing what we could share: wait for it, but never for one behind us.
     if (match.pending && (match.pending_foreground || !sequence.foreground())) return Admission::kLater;
   }
@@ -135,6 +153,12 @@ Scheduler::Admission Scheduler::try_admit(Sequence& sequence, Plan& plan) {
     const auto page = pool_.allocate();
     CHECK(page.has_value(), "counted above");
     sequence.pages.push_back(*page);
+  }
+  if (match.begun_tokens > 0) {
+    // Whoever takes the page it comes from, now or later in this plan, writes to it after the copy.
+    plan.copies.push_back({match.begun, sequence.pages[match.pages.size()]});
+    sequence.computed += match.begun_tokens;
+    pool_.touch(match.begun);
   }
   if (!sequence.admitted_once) sequence.prefix_hit_tokens = sequence.computed;
   sequence.admitted_once = true;

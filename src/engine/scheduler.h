@@ -35,10 +35,16 @@ struct Chunk {
   bool last = false;  // reaches the goal: a token is sampled, or the result is whole
 };
 
+struct PageCopy {
+  int32_t from = 0, to = 0;
+};
+
 struct Plan {
   std::vector<Chunk> chunks;       // rows in this order
   std::vector<Sequence*> broke;    // their budget has too little left; already removed
   std::vector<std::pair<Sequence*, Error>> failed;  // their adapter cannot be had; already removed
+  // Pages to be copied before anything is computed, in this order: a prompt that leaves a page of another's in its middle goes on there.
+  std::vector<PageCopy> copies;
   int64_t rows = 0;
   int64_t preempted = 0;
   void clear();
@@ -71,6 +77,7 @@ class Scheduler {
   void admit(Plan& plan);
   enum class Admission { kAdmitted, kLater, kWait, kNoRoom, kGone };
   Admission try_admit(Sequence& sequence, Plan& plan);
+  BlockPool::Match match(const Sequence& sequence) const;
   void preempt(Sequence& sequence, Plan& plan);
   void give_back_pages(Sequence& sequence);
   bool grow(Sequence& sequence, Plan& plan);

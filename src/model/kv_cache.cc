@@ -1,5 +1,7 @@
 #include "model/kv_cache.h"
 
+#include <cstring>
+
 #include "base/check.h"
 
 namespace colony::model {
@@ -29,6 +31,12 @@ Result<KvCache> KvCache::create(const ModelConfig& config, tensor::KvType type, 
 
 tensor::KvView KvCache::layer(int64_t index) const {
   return {memory_.data() + static_cast<uint64_t>(index) * layer_bytes_, page_stride_, type_, kv_heads_, head_dim_};
+}
+
+void KvCache::copy_page(int64_t from, int64_t to) const {
+  CHECK(from >= 0 && from < pages_ && to >= 0 && to < pages_, "pages of the cache");
+  if (from == to) return;
+  std::memcpy(memory_.data() + static_cast<uint64_t>(to) * page_stride_, memory_.data() + static_cast<uint64_t>(from) * page_stride_, page_stride_);
 }
 
 }  // namespace colony::model

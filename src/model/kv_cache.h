@@ -23,6 +23,8 @@ class KvCache {
   int64_t pages() const { return pages_; }
   tensor::KvType type() const { return type_; }
   tensor::KvView layer(int64_t index) const;
+  // Both in 0…pages()-1.
+  void copy_page(int64_t from, int64_t to) const;
 
  private:
   KvCache() = default;
