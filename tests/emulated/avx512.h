@@ -82,6 +82,14 @@ inline __m512i maddubs(__m512i a, __m512i b) {
   const auto x = bits<IntHalves>(a), y = bits<IntHalves>(b);
   return bits<__m512i>(IntHalves{_mm256_maddubs_epi16(x.low, y.low), _mm256_maddubs_epi16(x.high, y.high)});
 }
+inline __m512i shuffle8(__m512i a, __m512i at) {
+  const auto x = bits<IntHalves>(a), y = bits<IntHalves>(at);
+  return bits<__m512i>(IntHalves{_mm256_shuffle_epi8(x.low, y.low), _mm256_shuffle_epi8(x.high, y.high)});
+}
+inline __m512i four_times(__m128i x) {
+  const __m256i both = _mm256_broadcastsi128_si256(x);
+  return bits<__m512i>(IntHalves{both, both});
+}
 inline __m512i dpbusd(__m512i sum, __m512i a, __m512i b) {  // a unsigned, b signed
   auto to = bits<S32>(sum);
   const auto x = bits<U8>(a);
@@ -219,9 +227,8 @@ inline void tile_dot(int sum, int x, int w) {
 #undef _mm512_extractf32x8_ps
 #undef _mm512_roundscale_ps
 #undef _mm512_setr_epi32
-#undef _mm512_slli_epi16
 #undef _mm512_slli_epi32
-#undef _mm512_srai_epi16
+#undef _mm512_srli_epi32
 #undef _mm512_srli_epi16
 #define COLONY_EMULATED ::colony::emulated::
 #define _mm512_setzero_ps() (__m512{})
@@ -263,10 +270,11 @@ inline void tile_dot(int sum, int x, int w) {
 #define _mm512_or_si512(a, b) ((a) | (b))
 #define _mm512_madd_epi16(a, b) COLONY_EMULATED madd16(a, b)
 #define _mm512_maddubs_epi16(a, b) COLONY_EMULATED maddubs(a, b)
+#define _mm512_shuffle_epi8(a, at) COLONY_EMULATED shuffle8(a, at)
+#define _mm512_broadcast_i32x4(x) COLONY_EMULATED four_times(x)
+#define _mm512_srli_epi32(a, n) COLONY_EMULATED map<COLONY_EMULATED U32, COLONY_EMULATED U32>(a, [](uint32_t lane_a) { return lane_a >> (n); })
 #define _mm512_slli_epi32(a, n) COLONY_EMULATED map<COLONY_EMULATED U32, COLONY_EMULATED U32>(a, [](uint32_t lane_a) { return lane_a << (n); })
 #define _mm512_srli_epi16(a, n) COLONY_EMULATED map<COLONY_EMULATED U16, COLONY_EMULATED U16>(a, [](uint16_t lane_a) { return static_cast<uint16_t>(lane_a >> (n)); })
-#define _mm512_slli_epi16(a, n) COLONY_EMULATED map<COLONY_EMULATED U16, COLONY_EMULATED U16>(a, [](uint16_t lane_a) { return static_cast<uint16_t>(lane_a << (n)); })
-#define _mm512_srai_epi16(a, n) COLONY_EMULATED map<COLONY_EMULATED S16, COLONY_EMULATED S16>(a, [](int16_t lane_a) { return static_cast<int16_t>(lane_a >> (n)); })
 #define _mm512_cmpge_epi32_mask(a, b) COLONY_EMULATED mask(a, b, [](int32_t lane_a, int32_t lane_b) { return lane_a >= lane_b; })
 #define _mm512_cmple_epi32_mask(a, b) COLONY_EMULATED mask(a, b, [](int32_t lane_a, int32_t lane_b) { return lane_a <= lane_b; })
 #define _mm512_cmp_ps_mask(a, b, how) COLONY_EMULATED not_below<how>(a, b)
