@@ -19,6 +19,11 @@ namespace colony::app {
 
 constexpr double kLongest = 3600;  // seconds of silence before read_all() gives up
 
+std::filesystem::path program_path() {
+  std::error_code ignored;
+  return std::filesystem::read_symlink("/proc/self/exe", ignored);
+}
+
 Child& Child::operator=(Child&& other) noexcept {
   std::swap(pid_, other.pid_);
   std::swap(in_, other.in_);

@@ -2,12 +2,16 @@
 #pragma once
 #include <sys/types.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 
 namespace colony::app {
+
+// The file of this program, beside which others of ours stand; empty where the system does not say.
+std::filesystem::path program_path();
 
 // A process with a pipe into it and one out of it; killed with everything it started when this goes.
 class Child {

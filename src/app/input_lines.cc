@@ -26,7 +26,7 @@ Result<std::string> read_file_or_input(const std::string& file) {
 Result<std::string> read_parquet(const std::string& file, const std::vector<std::string>& columns) {
   std::error_code failed;
   if (!std::filesystem::is_regular_file(file, failed)) return not_found("{}: no such file", file);
-  const auto reader = std::filesystem::read_symlink("/proc/self/exe", failed).parent_path() / "colony-parquet";
+  const auto reader = program_path().parent_path() / "colony-parquet";
   if (!std::filesystem::exists(reader, failed)) {
     return not_found("{}: reading Parquet takes an optional part that this build does not have: "
                      "tools/install_arrow.sh, then configure and build again (target colony-parquet)", file);

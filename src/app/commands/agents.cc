@@ -4,6 +4,7 @@
 
 #include "agent/agent.h"
 #include "agent/tested.h"
+#include "app/child.h"
 #include "app/console.h"
 #include "app/options.h"
 #include "base/file.h"
@@ -34,7 +35,7 @@ Result<fs::path> find_agents(const std::string& folder) {
     return fs::path(folder);
   }
   std::vector<fs::path> places{"agents"};
-  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);  // ROOT/build/<preset>/colony
+  const fs::path program = program_path();  // ROOT/build/<preset>/colony
   if (!program.empty()) places.push_back(program.parent_path().parent_path().parent_path() / "agents");
   for (const auto& place : places) {
     if (fs::is_directory(place, ignored)) return place;

@@ -50,8 +50,8 @@ BusyLoops::~BusyLoops() {
 Result<BenchPlaces> find_places() {
   std::error_code problem;
   BenchPlaces places;
-  places.program = fs::read_symlink("/proc/self/exe", problem);
-  if (problem) return unavailable("/proc/self/exe: {}", problem.message());
+  places.program = program_path();
+  if (places.program.empty()) return unavailable("/proc/self/exe cannot be read, so nobody knows where this program stands");
   places.build = places.program.parent_path().parent_path();
   places.tools = places.build.parent_path() / "tools";
   if (!fs::exists(places.tools / "bench_peers.py", problem)) places.tools = fs::absolute("tools", problem);

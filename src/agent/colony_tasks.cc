@@ -1,0 +1,187 @@
+// From a waiting task to an agent's answer.
+#include <algorithm>
+
+#include "agent/colony_state.h"
+#include "base/check.h"
+
+namespace colony::agent {
+namespace {
+
+constexpr int kEmbedAhead = 8;       // places computed before they are needed
+constexpr uint32_t kRoundsMax = 16;  // announcements of one task, restarts included
+
+}  // namespace
+
+void Colony::State::submit_places() {
+  while (!waiting.empty() && embedding + static_cast<int>(placed.size()) < kEmbedAhead) {
+    Job& job = jobs.at(waiting.front());
+    waiting.pop_front();
+    auto request = Placer::request(engine.snapshot(), data::task_text(job.task));
+    if (request) {
+      request->task_id = job.id;
+      request->budget = options.budget;
+      request->deadline = options.deadline;
+      auto id = engine.submit(std::move(*request));
+      if (id) {
+        job.stage = Stage::kEmbedding;
+        job.request = *id;
+        requests.emplace(*id, job.index);
+        ++embedding;
+        continue;
+      }
+      end_without_agent(job, std::move(id).error().message);
+    } else {
+      end_without_agent(job, std::move(request).error().message);
+    }
+  }
+}
+
+void Colony::State::end_without_agent(Job& job, std::string error) {
+  Ending ending(job.index, clock.now());
+  ending.error = std::move(error);
+  endings.push_back(std::move(ending));
+}
+
+void Colony::State::announce_placed() {
+  // What ended in this step still counts: its outcome is not deposited yet.
+  while (!placed.empty() && working < options.in_flight) {
+    Job& job = jobs.at(*placed.begin());
+    placed.erase(placed.begin());
+    job.stage = Stage::kWorking;
+    ++working;
+    if (!job.started) job.started = clock.now();
+    const swarm::NodeId asker = living_from(static_cast<uint64_t>(job.index));
+    if (asker != job.asker) job.votes.clear();  // they were counted there
+    job.asker = asker;
+    job.bids.clear();
+    job.reason.clear();
+    ++now.task_time;
+    const swarm::TaskId id = job.id;
+    const uint64_t tokens = options.budget ? options.budget->left() : Budget::kUnlimited;
+    tell(job.asker, swarm::TaskEntered{id, job.place, tokens, job.round});
+    pump();
+    tell(job.asker, swarm::BidsClosed{id});
+    pump();
+    if (job.ended && !job.request && !job.spec) {  // nobody is left to ask: the votes decide
+      Ending ending(job.index, clock.now());
+      take_verdict(job, ending);
+      endings.push_back(std::move(ending));
+    }
+  }
+}
+
+void Colony::State::nobody_bid(Job& job) {
+  if (job.round < kRoundsMax && adopt_orphans()) {
+    restart(job);
+    return;
+  }
+  Ending ending(job.index, clock.now());
+  ending.error = job.failure.empty() ? "no agent bid for this task" : job.failure;
+  endings.push_back(std::move(ending));
+}
+
+void Colony::State::start_work(const swarm::Work& work) {
+  Job* job = find(work.task);
+  const auto at = hosted.find(work.agent);
+  if (job == nullptr || job->stage != Stage::kWorking || job->request || job->spec) return;
+  if (at == hosted.end()) {
+    nobody_bid(*job);
+    return;
+  }
+  job->agent = work.agent;
+  job->spec = at->second.agent.spec;
+  job->began = clock.now();
+  RunContext context;
+  context.raw = options.raw;
+  context.max_tokens = options.max_tokens;
+  context.seed = options.seed;
+  context.task_id = job->id;
+  context.now_unix_ms = now_unix_ms;
+  context.deadline = options.deadline;
+  context.now = clock.now();
+  context.budget = options.budget;
+  context.adapter = options.adapter;
+  Ending ending(job->index, clock.now());
+  auto prepared = prepare(at->second.agent, job->task, engine.snapshot(), context);
+  if (prepared && prepared->request) {
+    auto id = engine.submit(std::move(*prepared->request));
+    if (id) {
+      job->request = *id;
+      requests.emplace(*id, job->index);
+      return;
+    }
+    ending.error = std::move(id).error().message;
+    ending.agent_failed = true;
+  } else if (prepared) {
+    ending.answer = std::move(prepared->answer);
+    ending.by = "script";
+    ending.at = clock.now();
+  } else {
+    ending.error = std::move(prepared).error().message;
+    ending.agent_failed = true;
+  }
+  endings.push_back(std::move(ending));
+}
+
+void Colony::State::restart(Job& job) {
+  if (job.request) {
+    engine.cancel(*job.request);
+    requests.erase(*job.request);
+    job.request.reset();
+  }
+  std::erase_if(endings, [&](const Ending& ending) { return ending.index == job.index; });
+  tell_living(swarm::TaskWithdrawn{job.id});
+  job.spec.reset();
+  job.agent = 0;
+  ++job.round;
+  if (job.stage == Stage::kWorking) --working;
+  job.stage = Stage::kPlaced;
+  placed.insert(job.index);
+}
+
+void Colony::State::take_output(engine::Output& output) {
+  const auto at = requests.find(output.id);
+  if (at == requests.end()) return;  // dropped by a restart
+  Job& job = jobs.at(at->second);
+  requests.erase(at);
+  job.request.reset();
+  // What never started has cost nothing.
+  const uint64_t prompt_tokens = output.first_step > 0 ? output.prompt_ids.size() : 0;
+  progress.tokens += prompt_tokens + output.ids.size();
+  if (job.stage == Stage::kEmbedding) {
+    --embedding;
+    job.stage = Stage::kPlaced;
+    if (output.error) {
+      end_without_agent(job, std::move(output.error->message));
+      return;
+    }
+    auto place = placer.place(output.values);
+    if (!place) {
+      end_without_agent(job, std::move(place).error().message);
+      return;
+    }
+    job.place = *place;
+    placed.insert(job.index);
+    return;
+  }
+  Ending ending(job.index, clock.now());
+  ending.prompt_tokens = prompt_tokens;
+  ending.completion_tokens = output.ids.size();
+  if (output.error) {
+    // Deadlines, budgets and cancelling are nobody's fault.
+    ending.error = std::move(output.error->message);
+    ending.agent_failed = output.error->code == ErrorCode::kInvalid ||
+                          output.error->code == ErrorCode::kCorrupt;
+  } else {
+    auto answer = finish_answer(*job.spec, job.task, std::move(output.text));
+    if (answer) {
+      ending.answer = std::move(*answer);
+    } else {
+      ending.error = std::move(answer).error().message;
+      ending.agent_failed = true;
+    }
+  }
+  endings.push_back(std::move(ending));
+}
+
+}  // namespace colony::agent
