@@ -101,9 +101,10 @@ BlockPool::Match Scheduler::match(const Sequence& sequence) const {
   const auto first = static_cast<int64_t>(page) * tensor::kPageTokens;
   for (const Sequence* other : running_) {
     if (!other->share || other->salt != sequence.salt || other->pages.size() <= page || (page > 0 && other->pages[page - 1] != match.pages.back())) continue;
-    const int64_t least = std::min({most, other->computed, first + tensor::kPageTokens});
+    // Not a whole page, which another that publishes no further may hold: commit() is to see ours become full.
+    const int64_t end = std::min({most, other->computed, first + tensor::kPageTokens - 1});
     int64_t same = first;
-    while (same < least && sequence.tokens[static_cast<size_t>(same)] == other->tokens[static_cast<size_t>(same)]) ++same;
+    while (same < end && sequence.tokens[static_cast<size_t>(same)] == other->tokens[static_cast<size_t>(same)]) ++same;
     if (same - first > match.begun_tokens) match.begun = other->pages[page], match.begun_tokens = same - first;
   }
   return match;
