@@ -63,14 +63,14 @@ struct ThreadPool::State {
   struct alignas(64) Range {
     std::atomic<uint64_t> word{0};
 
-    bool take(bool front, int* part) {
+    bool take(bool front, int* which) {
       uint64_t now = word.load(std::memory_order_acquire);
       for (;;) {
         const uint64_t first = now >> kPartBits & kPartMask, last = now & kPartMask;
         if (first >= last) return false;
         const uint64_t then = front ? now + (1 << kPartBits) : now - 1;
         if (!word.compare_exchange_weak(now, then, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-        *part = static_cast<int>(front ? first : last - 1);
+        *which = static_cast<int>(front ? first : last - 1);
         return true;
       }
     }
