@@ -76,14 +76,13 @@ void BlockPool::release(int32_t page) {
 
 BlockPool::Key BlockPool::key_of(int32_t parent, const std::string& salt,
                                  std::span<const int32_t> tokens) const {
-  CHECK(tokens.size() == static_cast<size_t>(tensor::kPageTokens), "only full pages are nodes");
   Key key;
   if (parent >= 0) {
     key.parent = at(parent).serial;
   } else {
     key.salt = salt;
   }
-  std::copy(tokens.begin(), tokens.end(), key.tokens.begin());
+  std::fill(std::copy(tokens.begin(), tokens.end(), key.tokens.begin()), key.tokens.end(), std::numeric_limits<int32_t>::min());
   return key;
 }
 
@@ -106,12 +105,8 @@ BlockPool::Match BlockPool::match(const std::string& salt, std::span<const int32
     parent = node->second;
   }
   if (left.empty()) return found;
-  Key wanted;
-  wanted.parent = parent >= 0 ? at(parent).serial : 0;
-  if (parent < 0) wanted.salt = salt;
   left = left.first(std::min<size_t>(left.size(), tensor::kPageTokens));
-  wanted.tokens.fill(std::numeric_limits<int32_t>::min());
-  std::copy(left.begin(), left.end(), wanted.tokens.begin());
+  const Key wanted = key_of(parent, salt, left);
   const auto look_at = [&](Tree::const_iterator node) {
     if (node->first.parent != wanted.parent || node->first.salt != wanted.salt || !at(node->second).computed) return;
     const auto same = std::mismatch(left.begin(), left.end(), node->first.tokens.begin()).first - left.begin();
@@ -133,6 +128,7 @@ int32_t BlockPool::publish(int32_t page, int32_t parent, const std::string& salt
                            std::span<const int32_t> tokens, State state, bool foreground) {
   Page& offered = at(page);
   CHECK(offered.references > 0 && !offered.published, "a private, held page is published");
+  CHECK(tokens.size() == static_cast<size_t>(tensor::kPageTokens), "only full pages are nodes");
   CHECK(parent < 0 || (at(parent).published && at(parent).references > 0), "below a held node");
   const auto [node, is_new] = tree_.try_emplace(key_of(parent, salt, tokens), page);
   if (!is_new) return node->second;

@@ -88,6 +88,7 @@ class BlockPool {
   };
   Page& at(int32_t page) { return pages_[static_cast<size_t>(page)]; }
   const Page& at(int32_t page) const { return pages_[static_cast<size_t>(page)]; }
+  // At most a page of tokens; fewer stand before every page that begins with them.
   Key key_of(int32_t parent, const std::string& salt, std::span<const int32_t> tokens) const;
   void unlink(int32_t page);
 

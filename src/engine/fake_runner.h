@@ -47,8 +47,7 @@ class FakeRunner final : public Runner {
     rows_ += static_cast<int64_t>(rows.ids.size());
   }
   void copy_page(int32_t from, int32_t to) override {
-    const std::vector<Slot> page(&slots_[static_cast<size_t>(from) * tensor::kPageTokens], &slots_[static_cast<size_t>(from) * tensor::kPageTokens] + tensor::kPageTokens);
-    std::copy(page.begin(), page.end(), &slots_[static_cast<size_t>(to) * tensor::kPageTokens]);
+    if (from != to) std::copy_n(&slots_[static_cast<size_t>(from) * tensor::kPageTokens], tensor::kPageTokens, &slots_[static_cast<size_t>(to) * tensor::kPageTokens]);
     ++copies_;
   }
   void head(std::span<const float> hidden, int64_t rows, std::span<float> logits,

@@ -9,9 +9,6 @@
 #include "tensor/thread_pool.h"
 
 #include <immintrin.h>
-#include <linux/sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
@@ -19,6 +16,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "tensor/thread_slice.h"
 
 namespace colony::tensor {
 
@@ -26,26 +24,6 @@ namespace {
 constexpr int kSpins = 1000;
 constexpr int kPartBits = 20;
 constexpr uint64_t kPartMask = (1 << kPartBits) - 1;
-constexpr uint64_t kSliceNs = 100'000;  // the least that Linux takes
-
-// A thread that sleeps and wakes at every call, as ours do, gets the processor back from one that never sleeps only when that one's
-// slice ends, some milliseconds later, and so do those that wait for its parts: beside two busy loops on two cores a step had .29 of
-// its speed. With short slices of its own (Linux 6.12; older ones take no notice) it gets it at once, and has its fair share, .5.
-// Threads and processes that this thread starts are not concerned.
-void ask_for_short_slices() {
-  struct {  // struct sched_attr, which linux/sched/types.h and glibc's headers both define, but not together
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime, deadline, period;
-  } attributes{};
-  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0 || attributes.policy != SCHED_NORMAL) return;
-  attributes.size = sizeof attributes;
-  attributes.flags |= SCHED_FLAG_RESET_ON_FORK;
-  attributes.runtime = kSliceNs;
-  syscall(SYS_sched_setattr, 0, &attributes, 0);  // a sandbox may refuse it: then all is as before
-}
 
 template <typename T>
 void wait_change(const std::atomic<T>& value, T old) {
@@ -137,8 +115,7 @@ void ThreadPool::run_parts(int parts, Call call, const void* part) {
     return;
   }
   CHECK(static_cast<uint64_t>(parts) <= kPartMask, "too many parts for one call");
-  thread_local const bool asked = (ask_for_short_slices(), true);
-  static_cast<void>(asked);
+  [[maybe_unused]] thread_local const bool asked = ask_for_short_slices();
   // Every part of the last call is finished, so nobody looks at these before a range says so.
   s.call.store(call, std::memory_order_relaxed);
   s.part.store(part, std::memory_order_relaxed);

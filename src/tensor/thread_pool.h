@@ -1,5 +1,5 @@
 // A small pool of threads with passive waiting: on a busy machine we lose our share and no more. Its threads, the one that calls run()
-// included, ask the system for short slices of processor time (see thread_pool.cc); threads they start do not have them.
+// included, ask the system for short slices of processor time (thread_slice.h); threads they start do not have them.
 //
 // run() splits a call into parts; each part must write only what is its own, so results do not
 // depend on how many threads there are or which of them takes which part.
