@@ -74,19 +74,22 @@ struct LoraExpand {
   int64_t ldy = 0, n = 0;
 };
 
-// Products of int8 and int4 weights by tiles. Each sum is the panels' of the same name to the bit.
-inline constexpr int kTileRows = 16;  // a matrix with fewer rows goes to the panels
+// Products of int8 and int4 weights with 13-bit activations by tiles. Each sum is the panels' of the same name to the bit.
+//
+// x and group_sums stand in blocks of kTileRows rows, so that a tile is read from memory in one piece: x as
+// [rows / 16, k / 32, 2, 16 rows, 32] bytes, the lower parts p & 127 before the upper parts p >> 7; sums as
+// [rows / 16, k / 32, 16]. The last block has all of its memory whatever the number of rows; what stands there for
+// missing rows is computed with and thrown away.
+inline constexpr int kTileRows = 16;
+inline constexpr int64_t kTilesFrom = 64;  // a matrix with fewer rows goes to the panels: measured, see kernels_amx.cc
 struct TileKernels {
-  // Around a thread's panels of one matrix; left_over: its rows % kTileRows.
-  void (*configure)(int left_over) = nullptr;
+  // Around a thread's panels of one matrix.
+  void (*configure)() = nullptr;
   void (*release)() = nullptr;
-  // A row of quantize_row's numbers, k a multiple of 32, as the two panels of 13-bit activations take it: of each
-  // group the 32 lower parts p & 127, then the 32 upper parts p >> 7, bytes all.
-  void (*split_planes)(int16_t* p, int64_t k) = nullptr;
+  // quantize_row's numbers of row `row` of a block into the block's bytes; k a multiple of 32.
+  void (*place)(const int16_t* p, int64_t k, int64_t row, uint8_t* block) = nullptr;
   void (*panel_int8)(const PanelArgs&) = nullptr;
-  void (*panel_int8_x8)(const PanelArgs&) = nullptr;
   void (*panel_int4)(const PanelArgs&) = nullptr;
-  void (*panel_int4_x8)(const PanelArgs&) = nullptr;
   double (*peak_int8)(int64_t n) = nullptr;  // as Kernels::peak_int8
 };
 

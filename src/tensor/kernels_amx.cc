@@ -1,8 +1,10 @@
-// int8 and int4 products of 16 rows and more on AMX. The exact sums of a group come out of the tile unit; the f32
+// int8 and int4 products with 13-bit activations on AMX. The exact sums of a group come out of the tile unit; the f32
 // part that follows is kernels_impl.inl's, operation for operation, so the bits are those of every other set.
 //
-// 16 rows by 16 outputs by a group (k = 32) take 16 cycles of the unit (13-bit activations, as two planes of
-// bytes: 32) and about 40 of loads and f32; with VNNI the sums alone take 64 (128).
+// Measured on a Xeon with AMX at 2.5 GHz, 16 rows by 16 outputs by a group (k = 32), all in the first-level cache: a product
+// of tiles takes 6.4 ns (16 cycles) and storing its sums, which waits for it, as much again; the f32 part of a group takes
+// 15 ns, and the two overlap by little: 53 ns with two planes. VNNI takes 75 ns for the same, but 32 for 8-bit activations, where
+// tiles took 37: so those stay with VNNI, and few rows, where the weights' bytes decide, do so too (kTilesFrom).
 #include <immintrin.h>
 
 #include "tensor/kernels.h"
@@ -33,9 +35,8 @@ struct Shape {
 };
 static_assert(sizeof(Shape) == 64);
 
-// Tiles 0, 1: sums of 16 rows (of the low and the high plane); 2, 3: x of 16 rows, likewise; 4: weights, fours of k
-// a row; 5, 6: sums and x of the rows left over.
-void configure(int left_over) {
+// Tiles 0, 1: sums (of the low and the high plane); 2, 3: x, likewise; 4: weights, fours of k a row.
+void configure() {
   Shape shape;
   const auto set = [&shape](int tile, int rows, int bytes) {
     shape.rows[tile] = static_cast<uint8_t>(rows);
@@ -44,21 +45,22 @@ void configure(int left_over) {
   for (const int sums : {0, 1}) set(sums, kTileRows, 64);
   for (const int x : {2, 3}) set(x, kTileRows, kGroup);
   set(4, kGroup / 4, 64);
-  if (left_over > 0) set(5, left_over, 64), set(6, left_over, kGroup);
   COLONY_TILE_CONFIG(shape);
 }
 void release() { COLONY_TILE_RELEASE(); }
 
-void split_planes(int16_t* p, int64_t k) {
-  for (int64_t g = 0; g < k; g += kGroup) {
-    int16_t whole[kGroup];
-    uint8_t planes[2 * kGroup];
-    __builtin_memcpy(whole, p + g, sizeof(whole));
+constexpr int64_t kPlane = kTileRows * kGroup;  // bytes of x in a block's group
+
+void place(const int16_t* p, int64_t k, int64_t row, uint8_t* block) {
+  uint8_t* to = block + row * kGroup;
+  for (int64_t g = 0; g < k; g += kGroup, to += 2 * kPlane) {
+    uint8_t low[kGroup], high[kGroup];
     for (int i = 0; i < kGroup; ++i) {
-      planes[i] = static_cast<uint8_t>(whole[i] & 127);
-      planes[kGroup + i] = static_cast<uint8_t>(whole[i] >> 7);  // -32…31
+      low[i] = static_cast<uint8_t>(p[g + i] & 127);
+      high[i] = static_cast<uint8_t>(p[g + i] >> 7);  // -32…31
     }
-    __builtin_memcpy(p + g, planes, sizeof(planes));
+    __builtin_memcpy(to, low, kGroup);
+    __builtin_memcpy(to + kPlane, high, kGroup);
   }
 }
 
@@ -71,7 +73,6 @@ INLINE __m512i wide(const uint8_t* pairs) {
 }
 // Stored as [k / 2, 32 outputs, 2].
 struct Int8Pairs {
-  static constexpr bool kPlanes = true, kStored = false;
   static constexpr int kBytes = kInt8GroupBytes;
   INLINE void make(const uint8_t* group, uint8_t* ready) {
     for (int i = 0; i < kReady; i += 64) {
@@ -80,15 +81,8 @@ struct Int8Pairs {
     }
   }
 };
-// Stored as they are wanted.
-struct Int8Fours {
-  static constexpr bool kPlanes = false, kStored = true;
-  static constexpr int kBytes = kInt8GroupBytes;
-  INLINE void make(const uint8_t*, uint8_t*) {}
-};
 // Two pairs of k in two bytes, the first in the lower halves.
 struct Int4Pairs {
-  static constexpr bool kPlanes = true, kStored = false;
   static constexpr int kBytes = kInt4GroupBytes;
   INLINE void make(const uint8_t* group, uint8_t* ready) {
     for (int i = 0; i < kReady; i += 64) {
@@ -98,25 +92,10 @@ struct Int4Pairs {
     }
   }
 };
-// Two fours of k in four bytes, the first in the lower halves.
-struct Int4Fours {
-  static constexpr bool kPlanes = false, kStored = false;
-  static constexpr int kBytes = kInt4GroupBytes;
-  INLINE void make(const uint8_t* group, uint8_t* ready) {
-    for (int i = 0; i < kReady / 2; i += 64) {
-      W low, high;
-      n_split(group + i, &low, &high);
-      uint8_t* to = ready + i / 128 * 256 + i % 128;
-      b_store(to, low);
-      b_store(to + 128, high);
-    }
-  }
-};
-
 // ---- products ----
 struct Tile {
-  int64_t row = 0;
-  int rows = 0;
+  int64_t row = 0;                 // the first of its block of 16
+  int rows = kTileRows;            // that are there
   int vec = 0;                     // outputs 16 vec … 16 vec + 15 of the panel
   int64_t from = 0, to = 0;        // groups
   const uint8_t* ready = nullptr;  // of group `from`
@@ -126,83 +105,84 @@ struct Tile {
 #define COLONY_TILE_SUMS(sign, sum, x_tile, from_x, to_sums) \
   do {                                                       \
     COLONY_TILE_ZERO(sum);                                   \
-    COLONY_TILE_LOAD(x_tile, from_x, ldx);                   \
+    COLONY_TILE_LOAD(x_tile, from_x, kXStride);              \
     COLONY_TILE_DOT_##sign(sum, x_tile, 4);                  \
     COLONY_TILE_STORE(sum, to_sums, kSumStride);             \
   } while (false)
 
-// kRows: 16, or 0 for the rows left over.
+// The sums of two groups' low and high planes: those of one are written while the f32 part reads the other's.
+using Planes = int32_t[2][kTileRows][16];
+struct alignas(64) Sums {
+  Planes at[2];
+};
+
+// The sums of tile t's group g.
+template <class Weights>
+INLINE void dot(const PanelArgs& a, const Tile& t, int64_t g, Planes& to) {
+  constexpr int64_t kWeightStride = 4 * kPanel, kSumStride = 64, kXStride = kGroup;
+  const uint8_t* w = t.ready + (g - t.from) * kReady + 64 * t.vec;
+  const uint8_t* x = static_cast<const uint8_t*>(a.x) + 2 * (t.row * a.k + g * kPlane);
+  COLONY_TILE_LOAD(4, w, kWeightStride);
+  COLONY_TILE_SUMS(UNSIGNED, 0, 2, x, to[0]);
+  COLONY_TILE_SUMS(SIGNED, 1, 3, x + kPlane, to[1]);
+}
+
+// y of kRows rows. The unit works one group ahead, over the end of a tile into `next` (null: none), since sums
+// arrive in memory some 120 cycles after they were asked for. `turn`: which sums are those of t.from.
 template <class Weights, int kRows>
-INLINE void tile(const PanelArgs& a, const Tile& t) {
-  constexpr int64_t kBytes = Weights::kPlanes ? 2 : 1;
-  constexpr int64_t kWeightStride = 4 * kPanel, kSumStride = 64;
-  const int rows = kRows > 0 ? kRows : t.rows;
-  const int64_t groups = a.k / kGroup, ldx = a.ldx * kBytes;
-  const auto* x = static_cast<const uint8_t*>(a.x) + t.row * ldx;
-  const auto* group = static_cast<const uint8_t*>(a.panel) + t.from * Weights::kBytes;
-  const float* sums = a.group_sums + t.row * groups;
-  const float* scales = a.group_scale + t.row * groups;  // 8-bit activations
+INLINE void f32_part(const PanelArgs& a, const Tile& t, const Tile* next, int turn, Sums& sums) {
+  const int64_t groups = a.k / kGroup;
+  const auto* panel = static_cast<const uint8_t*>(a.panel);
+  const float* x_sums = a.group_sums + t.row * groups;
   float* y = a.y + t.row * a.ldy + 16 * t.vec;
-  alignas(64) int32_t low[16 * kTileRows], high[16 * kTileRows];
-  F acc[kTileRows];
+  F acc[kRows];
 #pragma GCC unroll 16
-  for (int r = 0; r < rows; ++r) acc[r] = t.from == 0 ? f_zero() : f_load(y + r * a.ldy);
-  for (int64_t g = t.from; g < t.to; ++g, group += Weights::kBytes) {
-    const uint8_t* w = (Weights::kStored ? group : t.ready + (g - t.from) * kReady) + 64 * t.vec;
-    const uint8_t* low_x = x + g * kGroup * kBytes;
+  for (int r = 0; r < kRows; ++r) acc[r] = t.from == 0 || r >= t.rows ? f_zero() : f_load(y + r * a.ldy);
+  for (int64_t g = t.from; g < t.to; ++g, turn ^= 1) {
+    if (g + 1 < t.to) dot<Weights>(a, t, g + 1, sums.at[turn ^ 1]);
+    else if (next != nullptr) dot<Weights>(a, *next, next->from, sums.at[turn ^ 1]);
+    const Planes& of = sums.at[turn];
+    const uint8_t* group = panel + g * Weights::kBytes;
     if (t.row == 0 && t.vec == 0 && a.ahead > 0) {
       for (int line = 0; line < Weights::kBytes; line += 64) prefetch_far(group + a.ahead + line);
-    }
-    COLONY_TILE_LOAD(4, w, kWeightStride);
-    if constexpr (kRows > 0 && Weights::kPlanes) {
-      COLONY_TILE_SUMS(UNSIGNED, 0, 2, low_x, low);
-      COLONY_TILE_SUMS(SIGNED, 1, 3, low_x + kGroup, high);
-    } else if constexpr (kRows > 0) {
-      COLONY_TILE_SUMS(SIGNED, 0, 2, low_x, low);
-    } else if constexpr (Weights::kPlanes) {
-      COLONY_TILE_SUMS(UNSIGNED, 5, 6, low_x, low);
-      COLONY_TILE_SUMS(SIGNED, 5, 6, low_x + kGroup, high);
-    } else {
-      COLONY_TILE_SUMS(SIGNED, 5, 6, low_x, low);
     }
     const auto* d = reinterpret_cast<const uint16_t*>(group + Weights::kBytes - 4 * kPanel) + 16 * t.vec;
     const F scale = f_load_f16(d), least = f_load_f16(d + kPanel);
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r) {
-      const __m512i part = _mm512_loadu_si512(low + 16 * r);
-      if constexpr (Weights::kPlanes) {
-        const __m512i dot = _mm512_add_epi32(part, _mm512_slli_epi32(_mm512_loadu_si512(high + 16 * r), 7));
-        acc[r] = f_fma({_mm512_cvtepi32_ps(dot)}, scale, acc[r]);
-      } else {
-        acc[r] = f_fma({_mm512_cvtepi32_ps(part)}, f_mul(scale, f_set(scales[r * groups + g])), acc[r]);
-      }
-      acc[r] = f_fma(f_set(sums[r * groups + g]), least, acc[r]);
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i both = _mm512_add_epi32(_mm512_loadu_si512(of[0][r]), _mm512_slli_epi32(_mm512_loadu_si512(of[1][r]), 7));
+      acc[r] = f_fma({_mm512_cvtepi32_ps(both)}, scale, acc[r]);
+      acc[r] = f_fma(f_set(x_sums[g * kTileRows + r]), least, acc[r]);
     }
   }
-  const bool scaled = Weights::kPlanes && t.to == groups;
 #pragma GCC unroll 16
-  for (int r = 0; r < rows; ++r) f_store(y + r * a.ldy, scaled ? f_mul(acc[r], f_set(a.row_scale[t.row + r])) : acc[r]);
+  for (int r = 0; r < kRows; ++r) {
+    if (r < t.rows) f_store(y + r * a.ldy, t.to == groups ? f_mul(acc[r], f_set(a.row_scale[t.row + r])) : acc[r]);
+  }
 }
 
 template <class Weights>
 void panel(const PanelArgs& a) {
-  const int64_t groups = a.k / kGroup;
-  const int64_t chunks = Weights::kStored ? 1 : (groups + kReadyGroups - 1) / kReadyGroups;
-  alignas(64) uint8_t ready[Weights::kStored ? 64 : kReadyGroups * kReady];
+  const int64_t groups = a.k / kGroup, chunks = (groups + kReadyGroups - 1) / kReadyGroups;
+  alignas(64) uint8_t ready[kReadyGroups * kReady];
+  Sums sums;
+  const auto rows_from = [&](int64_t row) { return static_cast<int>(a.rows - row < kTileRows ? a.rows - row : kTileRows); };
   for (int64_t i = 0; i < chunks; ++i) {
-    Tile t;
-    t.from = groups * i / chunks;
-    t.to = groups * (i + 1) / chunks;
-    t.ready = ready;
-    if constexpr (!Weights::kStored) {
-      const auto* group = static_cast<const uint8_t*>(a.panel) + t.from * Weights::kBytes;
-      for (int64_t g = t.from; g < t.to; ++g, group += Weights::kBytes) Weights::make(group, ready + (g - t.from) * kReady);
+    Tile t{.rows = rows_from(0), .from = groups * i / chunks, .to = groups * (i + 1) / chunks, .ready = ready};
+    const auto* group = static_cast<const uint8_t*>(a.panel) + t.from * Weights::kBytes;
+    for (int64_t g = t.from; g < t.to; ++g, group += Weights::kBytes) Weights::make(group, ready + (g - t.from) * kReady);
+    int turn = 0;
+    dot<Weights>(a, t, t.from, sums.at[turn]);
+    for (bool more = true; more;) {
+      Tile next = t;
+      next.vec ^= 1;
+      if (t.vec == 1) next.row += kTileRows, next.rows = rows_from(next.row);
+      more = next.row < a.rows;
+      if (t.rows > 8) f32_part<Weights, kTileRows>(a, t, more ? &next : nullptr, turn, sums);
+      else f32_part<Weights, 8>(a, t, more ? &next : nullptr, turn, sums);
+      turn ^= static_cast<int>((t.to - t.from) & 1);
+      t = next;
     }
-    for (; a.rows - t.row >= kTileRows; t.row += kTileRows) {
-      for (t.vec = 0; t.vec < 2; ++t.vec) tile<Weights, kTileRows>(a, t);
-    }
-    t.rows = static_cast<int>(a.rows - t.row);
-    for (t.vec = 0; t.rows > 0 && t.vec < 2; ++t.vec) tile<Weights, 0>(a, t);
   }
 }
 
@@ -227,6 +207,6 @@ double peak_int8(int64_t n) {
 
 }  // namespace
 
-const TileKernels kKernelsAmx = {configure, release, split_planes, panel<Int8Pairs>, panel<Int8Fours>, panel<Int4Pairs>, panel<Int4Fours>, peak_int8};
+const TileKernels kKernelsAmx = {configure, release, place, panel<Int8Pairs>, panel<Int4Pairs>, peak_int8};
 
 }  // namespace colony::tensor

@@ -348,6 +348,8 @@ struct MatmulScratch::State {
   std::vector<float> scale;     // 13-bit activations: [rows]; 8-bit: [rows, groups]
   std::vector<float> sums;      // [rows, groups]
   std::vector<uint16_t> halves; // bf16: [rows, k padded]
+  std::vector<uint8_t> tile_x;  // p and sums in blocks of rows, as TileKernels takes them
+  std::vector<float> tile_sums;
 };
 
 MatmulScratch::MatmulScratch() : state_(std::make_unique<State>()) {}
@@ -355,8 +357,9 @@ MatmulScratch::~MatmulScratch() = default;
 MatmulScratch::MatmulScratch(MatmulScratch&&) noexcept = default;
 MatmulScratch& MatmulScratch::operator=(MatmulScratch&&) noexcept = default;
 uint64_t MatmulScratch::bytes() const {
-  return state_->p.capacity() * 2 + state_->p8.capacity() + (state_->scale.capacity() + state_->sums.capacity()) * 4 +
-         state_->halves.capacity() * 2;
+  const State& s = *state_;
+  return s.p.capacity() * 2 + s.p8.capacity() + (s.scale.capacity() + s.sums.capacity() + s.tile_sums.capacity()) * 4 +
+         s.halves.capacity() * 2 + s.tile_x.capacity();
 }
 
 class MatmulAccess {
@@ -377,7 +380,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
 
   const bool grouped = weights.type == WeightType::kInt8 || weights.type == WeightType::kInt4;
   const bool x8 = grouped && weights.activations == Activations::kGroup8;
-  const TileKernels* tiles = grouped && rows >= kTileRows ? kernel.tiles : nullptr;
+  const TileKernels* tiles = grouped && !x8 && rows >= kTilesFrom ? kernel.tiles : nullptr;
   const bool bytes = x8 && (weights.type == WeightType::kInt4 || kernel.quantize_row_x8_words == nullptr);
   PanelArgs shared;
   shared.k = k;
@@ -393,6 +396,11 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
       if (!bytes && own.p.size() < size) own.p.resize(size);
       if (own.sums.size() < size / kGroup) own.sums.resize(size / kGroup);
       if (own.scale.size() < scales) own.scale.resize(scales);
+      if (tiles != nullptr) {
+        const auto whole = static_cast<size_t>(round_up(rows, kTileRows) * padded);
+        if (own.tile_x.size() < 2 * whole) own.tile_x.resize(2 * whole);
+        if (own.tile_sums.size() < whole / kGroup) own.tile_sums.resize(whole / kGroup);
+      }
     } else if (own.halves.size() < size) {
       own.halves.resize(size);
     }
@@ -406,9 +414,14 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
           kernel.quantize_row_x8_words(x, k, own.p.data() + r * padded, own.scale.data() + r * groups, own.sums.data() + r * groups);
         } else if (grouped) {
           kernel.quantize_row(x, k, own.p.data() + r * padded, own.scale.data() + r, own.sums.data() + r * groups);
-          if (tiles != nullptr) tiles->split_planes(own.p.data() + r * padded, padded);
         } else {
           kernel.round_row_bf16(x, k, own.halves.data() + r * padded);
+        }
+        if (tiles == nullptr) continue;
+        const int64_t block = r / kTileRows * kTileRows, within = r % kTileRows;
+        tiles->place(own.p.data() + r * padded, padded, within, own.tile_x.data() + 2 * block * padded);
+        for (int64_t g = 0; g < groups; ++g) {
+          own.tile_sums[static_cast<size_t>(block * groups + g * kTileRows + within)] = own.sums[static_cast<size_t>(r * groups + g)];
         }
       }
     };
@@ -423,14 +436,18 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
     shared.k = padded;
     shared.row_scale = shared.group_scale = own.scale.data();
     shared.group_sums = own.sums.data();
+    if (tiles != nullptr) {
+      shared.x = own.tile_x.data();
+      shared.group_sums = own.tile_sums.data();
+    }
   }
 
   const auto panel = [&] {
     switch (weights.type) {
       case WeightType::kF32: return kernel.panel_f32;
       case WeightType::kBf16: return kernel.panel_bf16;
-      case WeightType::kInt4: return tiles != nullptr ? (x8 ? tiles->panel_int4_x8 : tiles->panel_int4) : x8 ? kernel.panel_int4_x8 : kernel.panel_int4;
-      case WeightType::kInt8: return tiles != nullptr ? (x8 ? tiles->panel_int8_x8 : tiles->panel_int8) : x8 ? kernel.panel_int8_x8 : kernel.panel_int8;
+      case WeightType::kInt4: return tiles != nullptr ? tiles->panel_int4 : x8 ? kernel.panel_int4_x8 : kernel.panel_int4;
+      case WeightType::kInt8: return tiles != nullptr ? tiles->panel_int8 : x8 ? kernel.panel_int8_x8 : kernel.panel_int8;
     }
     return kernel.panel_f32;
   }();
@@ -441,7 +458,7 @@ void matmul(const MatmulArgs& args, const PackedMatrix& w, ThreadPool& pool, Mat
   const auto parts = static_cast<int>(pool.threads() == 1 ? 1 : std::min<int64_t>(weights.panels, a_thread * pool.threads()));
   pool.run(parts, [&](int part) {
     alignas(64) float tile[kRowBlock * kPanel];
-    if (tiles != nullptr) tiles->configure(static_cast<int>(rows % kTileRows));
+    if (tiles != nullptr) tiles->configure();
     const int64_t first = weights.panels * part / parts, last = weights.panels * (part + 1) / parts;
     for (int64_t row = 0; row < rows; row += kRowBlock) {
       PanelArgs a = shared;

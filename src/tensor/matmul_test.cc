@@ -146,7 +146,7 @@ TEST_P(MatmulTypes, EveryInstructionSetAgrees) {
     const ForceIsa forced(level);
     if (!forced.available()) continue;
     ++tried;
-    for (const int64_t rows : {1, 2, 3, 5, 8, 11, 12, 17, 29, 110}) {
+    for (const int64_t rows : {1, 2, 3, 5, 8, 11, 12, 17, 29, 64, 69, 110}) {
       const std::vector<float> part(x.begin(), x.begin() + rows * c.k), want(all.begin(), all.begin() + rows * c.n);
       const auto got = product(m, part, rows, pool);
       if (GetParam().type == WeightType::kBf16) {  // vdpbf16ps rounds in its own way
@@ -217,11 +217,11 @@ TEST(MatmulInt4, ExtremesAreExact) {
   for (size_t i = 0; i < w.size(); ++i) w[i] = i % 32 == 31 ? 0.0f : 15.0f;
   for (const float sign : {1.0f, -1.0f, 2.0f, -2.0f}) {
     const auto m = packed({WeightType::kInt4, std::abs(sign) > 1 ? Activations::kRow13 : Activations::kGroup8}, c, w, pool);
-    const std::vector<float> x(static_cast<size_t>(40 * c.k), sign);
+    const std::vector<float> x(static_cast<size_t>(75 * c.k), sign);
     for (const char* level : {"avx2", "avxvnni", "avx512", "avx512vnni", "amx"}) {
       const ForceIsa forced(level);
       if (!forced.available()) continue;
-      for (const int64_t rows : {1, 2, 4, 40}) {
+      for (const int64_t rows : {1, 2, 4, 40, 75}) {
         const std::vector<float> part(x.begin(), x.begin() + rows * c.k);
         const double want = static_cast<double>(sign) * 15.0 * 31 * static_cast<double>(c.k / 32);
         for (const float y : product(m, part, rows, pool)) ASSERT_NEAR(static_cast<double>(y), want, std::abs(want) * 1e-6) << level;
