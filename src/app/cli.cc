@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <csignal>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -20,6 +21,7 @@
 #include "app/console.h"
 #include "app/session.h"
 #include "base/byte_ledger.h"
+#include "base/json.h"
 #include "swarm/policy.h"
 
 namespace colony::app {
@@ -81,7 +83,38 @@ void add_sampling(CLI::App& verb, SamplingOptions& o) {
   verb.add_option("--min-p", o.min_p, "drop what is less likely than p times the likeliest")->check(number(0, 1));
   verb.add_option("--repetition-penalty", o.repetition_penalty, "above 1: tokens already there get less likely")->check(number(0, 1e6, false));
   verb.add_option("--seed", o.seed, "the same seed gives the same tokens")->transform(whole(0));
-  verb.add_option("--stop", o.stop, "the text ends before this; may be given again")->allow_extra_args(false)->check([](const std::string& text) { return text.empty() ? "found an empty string" : ""; });
+  verb.add_option("--stop", o.stop, "the text ends before this; may be given again")->allow_extra_args(false);
+}
+
+// An option that is given nothing is a shell variable that was not set: never the same as one that is not given.
+void refuse_empty(CLI::App& verb) {
+  for (CLI::Option* option : verb.get_options([](const CLI::Option* o) { return o->get_items_expected_max() > 0; })) {
+    option->check(CLI::Validator([](std::string& text) { return std::string(text.empty() ? "found an empty string, expected a value" : ""); }, ""));
+  }
+  for (CLI::App* part : verb.get_subcommands([](CLI::App*) { return true; })) refuse_empty(*part);
+}
+
+// What is wrong with the command line, and what was probably meant.
+std::string usage_problem(const CLI::App& cli, const CLI::App& at, const CLI::ParseError& problem) {
+  const auto left = cli.remaining(true);
+  // A verb that is mistyped is also one that is missing.
+  const bool unknown = problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) || problem.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError);
+  if (!unknown || left.empty()) return problem.what();
+  const std::string word = left.front().substr(0, left.front().find('='));
+  std::vector<std::string> known;
+  const bool option = word.starts_with("-");
+  if (option) {
+    for (const CLI::Option* o : at.get_options()) {
+      for (const auto& name : o->get_lnames()) known.push_back("--" + name);
+    }
+  } else {
+    for (const CLI::App* part : at.get_subcommands([](const CLI::App*) { return true; })) known.push_back(part->get_name());
+  }
+  const std::string near = nearest(word, known), whose = at.get_parent() == nullptr ? "colony" : at.get_name();
+  const std::string what = option ? fmt::format("{}: no option of {}", word, whose)
+                           : known.empty() ? fmt::format("{}: {} takes no further argument", word, whose)
+                                           : fmt::format("{}: no verb of {}", word, whose);
+  return near.empty() ? what : what + "; did you mean " + near + "?";
 }
 
 }  // namespace
@@ -394,6 +427,7 @@ int run_cli(int argc, char** argv) {
     });
   }
 
+  refuse_empty(cli);
   begin_process();
   try {
     cli.parse(argc, argv);
@@ -402,13 +436,13 @@ int run_cli(int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     return cli.exit(version);
   } catch (const CLI::ParseError& problem) {
-    complain(invalid("{}", problem.what()));
     std::string words = "colony";
     const CLI::App* at = &cli;
     while (!at->get_subcommands().empty()) {
       at = at->get_subcommands().front();
       words += " " + at->get_name();
     }
+    complain(invalid("{}", usage_problem(cli, *at, problem)));
     std::fprintf(stderr, "Try: %s --help\n", words.c_str());
     return kUsage;
   }
@@ -417,9 +451,11 @@ int run_cli(int argc, char** argv) {
     return kDone;
   }
   const Result<int> status = chosen();
+  const Status arrived = printed();
+  if (pipe_closed()) return 128 + SIGPIPE;  // `| head` has what it wanted: as if the signal had ended it
   if (!status) complain(status.error());
-  if (const Status all = printed(); !all) {
-    complain(all.error());
+  if (!arrived) {
+    complain(arrived.error());
     return kSomeBad;
   }
   if (status) return *status;

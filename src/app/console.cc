@@ -1,6 +1,7 @@
 #include "app/console.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "text/unicode.h"
@@ -22,9 +24,36 @@ extern "C" void on_signal(int) {
   if (!graceful.load() || stop.exchange(true)) ::_exit(130);
 }
 
-// Letters on the screen: UTF-8 continuation bytes take no place.
-size_t width(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+// Of a terminal; `text` is valid UTF-8.
+size_t width(std::string_view text) {
+  size_t columns = 0;
+  for (size_t at = 0; at < text.size();) {
+    const auto c = text::code_point(text, at);
+    columns += static_cast<size_t>(text::columns(c.value));
+    at += static_cast<size_t>(c.size);
+  }
+  return columns;
+}
+
+// The longest beginning that is not wider.
+std::string_view within(std::string_view text, size_t columns) {
+  size_t at = 0;
+  for (size_t taken = 0; at < text.size();) {
+    const auto c = text::code_point(text, at);
+    taken += static_cast<size_t>(text::columns(c.value));
+    if (taken > columns) break;
+    at += static_cast<size_t>(c.size);
+  }
+  return text.substr(0, at);
+}
+
+// Of the terminal that standard error is.
+int terminal_columns() {
+  winsize size{};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  const char* said = std::getenv("COLUMNS");  // NOLINT(concurrency-mt-unsafe): nobody sets variables
+  const int columns = said != nullptr ? std::atoi(said) : 0;
+  return columns > 0 ? columns : 80;
 }
 
 // Messages quote what was found in files: no broken UTF-8 and no control sequence of theirs reaches
@@ -56,6 +85,8 @@ Status printed() {
   return unavailable("standard output: {}", std::strerror(output_errno));
 }
 
+bool pipe_closed() { return output_errno == EPIPE; }
+
 void begin_process() {
   for (int fd = 0; fd <= 2; ++fd) {
     // For reading: what is written to a closed stream goes on to fail.
@@ -80,14 +111,25 @@ void Progress::show(int64_t done, int64_t total, const std::string& detail) {
     note("{} {}/{}  {}", what_, done, total, detail);
     return;
   }
-  constexpr int kWidth = 24;
-  const int filled = total > 0 ? static_cast<int>(done * kWidth / total) : kWidth;
-  std::string bar;
-  for (int i = 0; i < kWidth; ++i) bar += i < filled ? "█" : "░";
-  std::fprintf(stderr, "\r\033[K%s %s %lld/%lld  %s", what_.c_str(), bar.c_str(), static_cast<long long>(done),
-               static_cast<long long>(total), detail.c_str());
+  std::fprintf(stderr, "\r\033[K%s", progress_line(what_, done, total, detail, terminal_columns()).c_str());
   std::fflush(stderr);
   shown_ = true;
+}
+
+std::string progress_line(const std::string& what, int64_t done, int64_t total, const std::string& detail, int columns) {
+  constexpr size_t kBar = 24;
+  // A terminal that writes into its last column may already begin the next line.
+  const auto room = static_cast<size_t>(std::max(columns - 1, 1));
+  const std::string name = shown(what) + " ", count = fmt::format("{}/{}", done, total);
+  const size_t rest = width(name) + 1 + width(count);
+  const size_t bar = room > rest ? std::min(kBar, room - rest) : 0;
+  const size_t filled = total > 0 ? static_cast<size_t>(std::clamp<int64_t>(done, 0, total)) * bar / static_cast<size_t>(total) : bar;
+  std::string line = name;
+  for (size_t i = 0; i < bar; ++i) line += i < filled ? "█" : "░";
+  if (bar > 0) line += " ";
+  line += count;
+  if (!detail.empty()) line += "  " + shown(detail);
+  return std::string(within(line, room));
 }
 
 void Progress::clear() {
@@ -99,13 +141,13 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(text::lossy_utf8(row[i])));
   }
   std::string out;
   for (const auto& row : rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      const std::string pad(widths[i] - width(row[i]), ' ');
+      const std::string pad(widths[i] - width(text::lossy_utf8(row[i])), ' ');
       line += (i > 0 ? "  " : "") + (i == 0 ? row[i] + pad : pad + row[i]);
     }
     while (line.ends_with(' ')) line.pop_back();

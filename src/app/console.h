@@ -27,6 +27,8 @@ void complain(const Error& error);
 void print_line(const std::string& line);
 // Whether all that was printed has arrived: kUnavailable with the system's reason if not.
 Status printed();
+// Whoever read standard output has stopped reading, as head does.
+bool pipe_closed();
 
 // For main(): Ctrl-C and SIGTERM end the process with status 130, a closed pipe is an error of
 // printed(), and a standard stream that is closed is not taken by the next file that is opened.
@@ -52,6 +54,9 @@ class Progress {
   bool shown_ = false;
   double last_ = -1e9;
 };
+
+// The bar's line, no wider than `columns` - 1: first the detail is cut, then the bar shrinks, last the rest is cut.
+std::string progress_line(const std::string& what, int64_t done, int64_t total, const std::string& detail, int columns);
 
 // Columns as wide as their widest cell, the first left-aligned, the others right-aligned.
 std::string table(const std::vector<std::vector<std::string>>& rows);

@@ -22,6 +22,9 @@ bool is_number(int32_t c);  // \p{N}: Nd, Nl, No
 bool is_space(int32_t c);   // White_Space
 bool is_word(int32_t c);    // \w: alphabetic, marks, decimal digits, connector punctuation, joiners
 
+// Columns a terminal gives it: 0 (controls, what combines with the character before), 1, or 2 (East Asian wide).
+int columns(int32_t c);
+
 enum class Form { kNfc, kNfd, kNfkc, kNfkd };
 std::string normalize(std::string_view text, Form form);
 

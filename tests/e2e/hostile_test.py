@@ -46,9 +46,23 @@ class Hostile(harness.Case):
         process.stdout.readline()
         process.stdout.close()
         started = time.time()
-        self.assertEqual(process.wait(timeout=60), 1)
+        self.assertEqual(process.wait(timeout=60), 141)  # as a shell shows a death by SIGPIPE
         self.assertLess(time.time() - started, 20)
+        self.assertNotIn("colony:", process.stderr.read())
         process.stderr.close()
+
+    def test_an_option_given_nothing_is_wrong_usage(self):
+        path = self.write("g.jsonl", [{"prompt": "Once"}])
+        for words in (["runs", "--home", ""], ["runs", "--home="], ["generate", path, "--model", ""], ["generate", path, "--adapter", ""],
+                      ["eval", path, "--agents", ""], ["train", path, "--out", ""], ["run", ""], ["agents", "ls", "--agents", ""]):
+            _, err = self.colony(*words, status=2)
+            self.assertIn("--help", err)
+
+    def test_a_mistyped_word_names_the_nearest(self):
+        for words, meant in ((["generate", "x", "--max-token", "3"], "--max-tokens"), (["run", "x", "--node=2"], "--nodes"), (["generat"], "generate"),
+                             (["agents", "shwo"], "show"), (["eval", "x", "--agnet", "a"], "--agent")):
+            _, err = self.colony(*words, status=2)
+            self.assertIn(f"did you mean {meant}?", err)
 
     def test_out_is_looked_at_before_the_work(self):
         path = self.write("tasks.jsonl", tasks(3))
