@@ -57,6 +57,8 @@ class Contract(harness.Case):
         for entry in logprobs:
             self.assertEqual(entry["id"], entry["top"][0]["id"])
             self.assertLess(entry["logprob"], 0)
+            self.assertEqual(entry["token"], entry["top"][0]["token"])
+        self.assertTrue(text.startswith("".join(entry["token"] for entry in logprobs)))
 
     def test_bad_lines_are_told_with_file_line_and_field_and_the_rest_runs(self):
         path = self.write("bad.jsonl", ["{", {"prompt": 3}, {"prompt": "a", "messages": []}, {"ids": []}, {"ids": [10**9]}, {}, "[1]", {"prompt": "Hi"}])

@@ -6,6 +6,7 @@
 #include "app/console.h"
 #include "app/input_lines.h"
 #include "app/session.h"
+#include "text/unicode.h"
 
 namespace colony::app {
 namespace {
@@ -30,13 +31,22 @@ Result<std::vector<int32_t>> prompt_ids(const Json& line, const Snapshot& snapsh
   return snapshot.chat_ids(Json::array({{{"role", "user"}, {"content", *prompt}}}), now_unix_ms);
 }
 
-Json logprobs_json(const std::vector<engine::TokenLogprob>& list) {
+// "token" as OpenAI has it: the text of this token alone, or a special token's name; a token that is part of a character has U+FFFD there.
+// A model without a tokenizer has ids only.
+Json logprobs_json(const std::vector<engine::TokenLogprob>& list, const text::Tokenizer* tokenizer) {
+  const auto named = [&](int32_t id, double logprob) {
+    Json one = {{"id", id}, {"logprob", logprob}};
+    if (tokenizer != nullptr) {
+      one["token"] = tokenizer->is_special(id) ? tokenizer->token(id).value_or("") : text::lossy_utf8(tokenizer->bytes_of(id));
+    }
+    return one;
+  };
   Json out = Json::array();
   for (const auto& entry : list) {
-    Json one = {{"id", entry.id}, {"logprob", entry.logprob}};
+    Json one = named(entry.id, entry.logprob);
     if (!entry.top.empty()) {
       one["top"] = Json::array();
-      for (const auto& [id, logprob] : entry.top) one["top"].push_back({{"id", id}, {"logprob", logprob}});
+      for (const auto& [id, logprob] : entry.top) one["top"].push_back(named(id, logprob));
     }
     out.push_back(std::move(one));
   }
@@ -113,7 +123,7 @@ Result<int> run_generate(const LinesOptions& options) {
               tokens += output->ids.size();
               line.update({{"prompt_ids", output->prompt_ids}, {"ids", output->ids}, {"text", output->text},
                            {"finish", engine::finish_reason_name(output->finish)}});
-              if (options.sampling.logprobs >= 0) line["logprobs"] = logprobs_json(output->logprobs);
+              if (options.sampling.logprobs >= 0) line["logprobs"] = logprobs_json(output->logprobs, snapshot.text.tokenizer.get());
               if (output->error) line["error"] = output->error->message;
             }
             print_line(to_line(line));
