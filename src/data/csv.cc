@@ -14,46 +14,42 @@ struct Row {
   std::string problem;
 };
 
-// The row that begins at `at`, which moves behind its line end; `line` counts the lines passed.
+// The row that begins at `at`, which moves behind its line end; `line` counts the lines passed. The states of CPython's
+// _csv.c with its default dialect (not strict): a quote opens only at a field's beginning, and what follows the quote
+// that closes belongs to the field as it stands.
 Row next_row(std::string_view bytes, size_t& at, int64_t& line) {
   Row row;
   row.line = line;
   std::string field;
-  bool quoted = false, was_quoted = false;
+  enum { kStart, kPlain, kQuoted, kQuoteInQuoted } state = kStart;
   for (;; ++at) {
     const bool end = at >= bytes.size();
-    if (end && quoted) row.problem = "a quoted field is not closed";
+    if (end && state == kQuoted) row.problem = "a quoted field is not closed";
     const char c = end ? '\n' : bytes[at];
-    if (quoted && !end) {
-      if (c != '"') {
-        line += c == '\n';
-        field += c;
-      } else if (at + 1 < bytes.size() && bytes[at + 1] == '"') {
-        field += '"';
-        ++at;
+    const bool crlf = c == '\r' && at + 1 < bytes.size() && bytes[at + 1] == '\n';
+    if (state == kQuoted && !end) {
+      if (c == '"') {
+        state = kQuoteInQuoted;
       } else {
-        quoted = false;
+        line += (c == '\n' || c == '\r') && !crlf;
+        field += c;
       }
-      continue;
-    }
-    if (c == '"' && field.empty() && !was_quoted) {
-      quoted = was_quoted = true;
-    } else if (c == ',' || c == '\n') {
-      if (c == '\n' && !was_quoted && field.ends_with('\r')) field.pop_back();
+    } else if (c == ',' || c == '\n' || c == '\r') {
       row.fields.push_back(std::move(field));
       field.clear();
-      was_quoted = false;
+      state = kStart;
       if (c == ',') continue;
-      ++at;
+      at += crlf ? 2 : 1;
       ++line;
       return row;
-    } else if (was_quoted && c == '\r') {
-      continue;
-    } else if (was_quoted || c == '"') {
-      row.problem = "a quote stands inside a field that is not quoted, or text behind one that is";
-      field += c;
+    } else if (c == '"' && state == kStart) {
+      state = kQuoted;
+    } else if (c == '"' && state == kQuoteInQuoted) {
+      field += '"';
+      state = kQuoted;
     } else {
       field += c;
+      state = kPlain;
     }
   }
 }
@@ -69,8 +65,11 @@ Result<std::vector<CsvRow>> parse_csv(std::string_view bytes) {
   for (const auto& name : header.fields) {
     if (!text::valid_utf8(name)) return invalid("line 1: not UTF-8");
   }
+  if (std::all_of(header.fields.begin(), header.fields.end(), [](const std::string& name) { return name.empty(); })) {
+    return invalid("line 1: no column has a name; the first line names the columns");
+  }
   for (size_t i = 0; i < header.fields.size(); ++i) {
-    if (header.fields[i].empty()) return invalid("line 1: the name of column {} is empty; the first line names the columns", i + 1);
+    if (header.fields[i].empty()) continue;
     if (std::find(header.fields.begin(), header.fields.begin() + static_cast<std::ptrdiff_t>(i), header.fields[i]) != header.fields.begin() + static_cast<std::ptrdiff_t>(i)) {
       return invalid("line 1: two columns are named \"{}\"", header.fields[i]);
     }
@@ -84,6 +83,7 @@ Result<std::vector<CsvRow>> parse_csv(std::string_view bytes) {
     }
     Json fields = Json::object();
     for (size_t i = 0; row.problem.empty() && i < row.fields.size(); ++i) {
+      if (header.fields[i].empty()) continue;
       if (!text::valid_utf8(row.fields[i])) row.problem = fmt::format("\"{}\": not UTF-8", header.fields[i]);
       else if (!row.fields[i].empty()) fields[header.fields[i]] = std::move(row.fields[i]);
     }

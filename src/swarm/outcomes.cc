@@ -238,11 +238,12 @@ Status read_lengths(const fs::path& path, Outcomes& out) {
   for (const size_t row : rows) {
     for (const size_t c : columns) {
       const std::string& cell = table.rows[row][c];
-      uint32_t characters = 0;
-      const auto [end, problem] = std::from_chars(cell.data(), cell.data() + cell.size(), characters);
-      if (problem != std::errc() || end != cell.data() + cell.size()) {
+      double written = -1;  // also as 1.004e+04, as pandas writes floats
+      const auto [end, problem] = std::from_chars(cell.data(), cell.data() + cell.size(), written);
+      if (problem != std::errc() || end != cell.data() + cell.size() || !(written >= 0 && written <= UINT32_MAX)) {
         return corrupt("{}:{}: field '{}': found '{}', expected a number of characters", table.name, table.lines[row], table.header[c], cell);
       }
+      const auto characters = static_cast<uint32_t>(written);
       out.tokens.push_back(characters / 4 + (characters % 4 != 0));
     }
   }
