@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <system_error>
 
@@ -123,6 +125,44 @@ Status check_writable(const std::filesystem::path& path) {
   if (file.get() < 0) return from_errno("create", part);
   ::unlink(part.c_str());
   return {};
+}
+
+std::string mistaken_for(std::string_view bytes) {
+  constexpr const char* kFetch = "fetch the file itself";
+  if (bytes.starts_with("version https://git-lfs.github.com/") || bytes.starts_with("version http://git-media.io/") ||
+      bytes.starts_with("version https://hawser.github.com/")) {
+    return fmt::format("this is a Git LFS pointer, not the file it stands for; {}: git lfs pull, or colony pull", kFetch);
+  }
+  if (bytes.substr(0, 200).find("/annex/objects/") != std::string_view::npos) {
+    return fmt::format("this is a git-annex pointer, not the file it stands for; {}: git annex get", kFetch);
+  }
+  std::string start(bytes.substr(0, std::min<size_t>(bytes.size(), 512)));
+  start.erase(0, start.starts_with("\xEF\xBB\xBF") ? 3 : 0);
+  start.erase(0, std::min(start.find_first_not_of(" \t\r\n"), start.size()));
+  std::transform(start.begin(), start.end(), start.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  for (const char* tag : {"<!doctype html", "<html", "<head", "<?xml"}) {
+    if (start.starts_with(tag)) return fmt::format("this is a web page (HTML or XML), saved in the file's place; {}, such as with colony pull", kFetch);
+  }
+  if (bytes.starts_with("PK\x03\x04")) {
+    return "this is a zip archive, as torch.save writes it: pickles inside, which can run code and are not read; save the weights as safetensors";
+  }
+  if (bytes.size() > 2 && bytes[0] == '\x80' && bytes[1] >= 2 && bytes[1] <= 5 && std::string_view("c}(]X\x8a\x95").find(bytes[2]) != std::string_view::npos) {
+    return "this is a pickle, which can run code and is not read; save the weights as safetensors";
+  }
+  if (bytes.starts_with("\x89HDF\r\n")) return "this is an HDF5 file (Keras, TensorFlow), which is not read; save the weights as safetensors";
+  if (bytes.starts_with("\x1f\x8b")) return "this is a gzip archive; unpack it first";
+  if (bytes.starts_with("\x28\xb5\x2f\xfd")) return "this is a zstd archive; unpack it first";
+  if (bytes.starts_with("\xfd" "7zXZ")) return "this is an xz archive; unpack it first";
+  for (const char* magic : {"lmgg", "fmgg", "tjgg", "algg"}) {
+    if (bytes.starts_with(magic)) return "this is a file of llama.cpp's format before GGUF, which is not read; convert the model anew";
+  }
+  return "";
+}
+
+Status check_not_mistaken(std::string_view bytes, std::string_view name) {
+  const std::string what = mistaken_for(bytes);
+  if (what.empty()) return {};
+  return corrupt("{}: {}", name, what);
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {

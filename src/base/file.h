@@ -23,6 +23,12 @@ Status write_file(const std::filesystem::path& path, std::initializer_list<std::
 // Whether write_file(path) can begin: asked before work whose result will go there.
 Status check_writable(const std::filesystem::path& path);
 
+// What these first bytes of a file say it is, where a model's file was expected and is not there: a Git LFS pointer, a web
+// page, an archive, a pickle, a weights file of another format; with what to do. "" when they say nothing of that.
+std::string mistaken_for(std::string_view bytes);
+// kCorrupt in the words of mistaken_for(), if it finds any.
+Status check_not_mistaken(std::string_view bytes, std::string_view name);
+
 // A file mapped read-only for as long as this lives. Threads: any may read.
 class MappedFile {
  public:

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "engine/gguf_text.h"
 #include "tensor/cpu.h"
 #include "tensor/matmul.h"
@@ -24,6 +25,7 @@ Result<std::optional<std::string>> read_if_there(const fs::path& path) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return std::optional<std::string>();
   ASSIGN_OR_RETURN(std::string bytes, read_file(path, kTextFileBytesMax));
+  RETURN_IF_ERROR(check_not_mistaken(bytes, path.string()));
   return std::optional<std::string>(std::move(bytes));
 }
 
@@ -136,29 +138,18 @@ Result<std::vector<int32_t>> find_eos_ids(const fs::path& path, const model::Mod
   std::vector<int32_t> ids;
   if (!is_gguf(path)) {
     ASSIGN_OR_RETURN(const Json generation, json_if_there(path / "generation_config.json"));
-    if (generation.is_object() && generation.contains("eos_token_id")) {
-      const Json& value = generation["eos_token_id"];
-      const auto take = [&](const Json& id) {
-        if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= config.vocab_size) return false;
-        ids.push_back(id.get<int32_t>());
-        return true;
-      };
-      bool good = true;
-      if (value.is_array()) {
-        for (const Json& id : value) good = good && take(id);
-      } else if (!value.is_null()) {
-        good = take(value);
-      }
-      if (!good) {
-        return invalid("{}: eos_token_id is {}, expected ids from 0 to {}",
-                       (path / "generation_config.json").string(), to_line(value), config.vocab_size - 1);
-      }
-    }
+    ASSIGN_OR_RETURN(ids, model::read_token_ids(generation, "eos_token_id", (path / "generation_config.json").string()));
   }
   if (ids.empty()) ids = config.eos_token_ids;
   if (ids.empty() && side.tokenizer && side.template_variables.contains("eos_token")) {
     if (const auto id = side.tokenizer->id_of(side.template_variables["eos_token"].get<std::string>())) ids.push_back(*id);
   }
+  // No token of the model has such an id, so none ends at it.
+  std::erase_if(ids, [&](int32_t id) {
+    if (id < config.vocab_size) return false;
+    log_warn("{}: eos_token_id {} is none of the {} ids and left out", path.string(), id, config.vocab_size);
+    return true;
+  });
   return ids;
 }
 

@@ -102,10 +102,10 @@ Result<std::vector<int32_t>> read_token_ids(const Json& object, const char* key,
   if (!object.is_object() || !object.contains(key) || object[key].is_null()) return ids;
   const Json& value = object[key];
   const auto one = [&](const Json& id) -> Status {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX) {
-      return invalid("{}: \"{}\" must be a token id or a list of them, found {}", name, key, to_line(id));
-    }
-    ids.push_back(id.get<int32_t>());
+    if (!id.is_number_integer()) return invalid("{}: \"{}\" must be a token id or a list of them, found {}", name, key, to_line(id));
+    // -1 is "none" as many write it; an id beyond 32 bits is no vocabulary's.
+    const uint64_t number = id.is_number_unsigned() || id.get<int64_t>() >= 0 ? id.get<uint64_t>() : UINT64_MAX;
+    if (number <= INT32_MAX) ids.push_back(static_cast<int32_t>(number));
     return {};
   };
   if (!value.is_array()) {
@@ -263,7 +263,7 @@ Result<ModelConfig> parse_model_config(const Json& config, std::string_view name
     return {};
   };
   RETURN_IF_ERROR(flag("attention_bias", false, c.attention_bias));
-  RETURN_IF_ERROR(flag("mlp_bias", false, c.mlp_bias));
+  if (*type == "llama") RETURN_IF_ERROR(flag("mlp_bias", false, c.mlp_bias));  // the others' feed-forward part has none
   RETURN_IF_ERROR(flag("tie_word_embeddings", gemma3, c.tie_word_embeddings));
   RETURN_IF_ERROR(read_rope(config, what, gemma3 ? "full_attention" : "", gemma3 ? 1e6 : 1e4, c.rope));
   // Transformers 5 ignores partial_rotary_factor where the rope is not scaled.

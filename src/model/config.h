@@ -39,7 +39,7 @@ struct ModelConfig {
   int64_t vocab_size = 0;               // V
   int64_t max_position_embeddings = 0;
   double rms_norm_eps = 1e-6;
-  bool attention_bias = false;
+  bool attention_bias = false;          // of a GGUF file: false; the biases it has are the ones it has
   bool mlp_bias = false;
   bool tie_word_embeddings = false;
   RopeConfig rope;
@@ -73,7 +73,8 @@ Result<ModelConfig> parse_model_config(const Json& config, std::string_view name
 // Refuses sizes no model has, so that nothing later overflows. Used for every source of a config.
 Status validate(ModelConfig& config, std::string_view name);
 
-// An id or a list of ids, as eos_token_id is written; empty when absent or null.
+// An id or a list of ids, as eos_token_id is written; empty when absent or null. Negative ids are none, as Transformers
+// has it. Fails kInvalid on what is no whole number.
 Result<std::vector<int32_t>> read_token_ids(const Json& object, const char* key, std::string_view name);
 
 }  // namespace colony::model

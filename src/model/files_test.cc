@@ -4,7 +4,9 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 
 #include "base/rng.h"
@@ -12,8 +14,10 @@
 #include "tensor/f16.h"
 #include "model/golden_checkpoint.h"
 #include "model/packed_cache.h"
+#include "model/rope_table.h"
 #include "model/safetensors.h"
 #include "model/transformer.h"
+#include "model/weights.h"
 
 namespace colony::model {
 namespace {
@@ -203,6 +207,232 @@ TEST(Gguf, RefusesBrokenFilesAndSaysWhere) {
   for (size_t cut = 0; cut < good.size(); ++cut) EXPECT_FALSE(parse_gguf(good.substr(0, cut))) << cut;
 }
 
+TEST(Gguf, BigEndianIsSaid) {
+  for (const uint32_t version : {0x02000000u, 0x03000000u}) {
+    const auto file = parse_gguf(GgufWriter().head(0, 0, version).bytes);
+    ASSERT_FALSE(file);
+    EXPECT_NE(file.error().message.find("big-endian"), std::string::npos) << file.error().message;
+  }
+}
+
+// What people have in the place of a file, by its first bytes.
+TEST(Files, WhatIsNoModelFileIsNamed) {
+  const std::string page = std::string("\n  <!DOCTYPE html><html>") + std::string(100, ' ');
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12345\n", "Git LFS pointer"},
+      {"/annex/objects/SHA256E-s12--0123.safetensors\n", "git-annex"},
+      {page, "web page"},
+      {"<HTML><head>", "web page"},
+      {"<?xml version=\"1.0\"?><Error>", "web page"},
+      {std::string("PK\x03\x04", 4) + std::string(60, '\0'), "zip"},
+      {"\x80\x02}q\x01(X", "pickle"},
+      {"\x80\x04\x95\x10", "pickle"},
+      {"\x89HDF\r\n\x1a\n", "HDF5"},
+      {"\x1f\x8b\x08", "gzip"},
+      {"tjgg\x03", "before GGUF"}};
+  for (const auto& [bytes, says] : cases) {
+    EXPECT_NE(mistaken_for(bytes).find(says), std::string::npos) << says;
+    const auto safetensors = parse_st(bytes);
+    const auto gguf = parse_gguf(bytes);
+    ASSERT_FALSE(safetensors || gguf);
+    for (const auto& message : {safetensors.error().message, gguf.error().message}) EXPECT_NE(message.find(says), std::string::npos) << message;
+  }
+  for (const std::string good : {"{\"a\": 1}", "GGUF\x03", "{# a template #}<|im_start|>", ""}) EXPECT_EQ(mistaken_for(good), "");
+  EXPECT_NE(parse_st("{\"error\": \"Repository not found\"}").error().message.find("JSON"), std::string::npos);
+  EXPECT_NE(parse_st("GGUF\x03").error().message.find("GGUF"), std::string::npos);
+  const std::string good = st(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
+  EXPECT_NE(parse_st(good.substr(0, good.size() - 1)).error().message.find("cut short"), std::string::npos);
+}
+
+// A file of the metadata of a llama and an embedding of two tokens.
+struct TinyGguf {
+  std::string pairs, tensors, data;
+  int64_t pair_count = 0, tensor_count = 0;
+  TinyGguf& text(const std::string& key, const std::string& value) {
+    pairs += GgufWriter().text(key).put<int32_t>(8).text(value).bytes;
+    ++pair_count;
+    return *this;
+  }
+  TinyGguf& integer(const std::string& key, uint32_t value) {
+    pairs += GgufWriter().text(key).put<int32_t>(4).put(value).bytes;
+    ++pair_count;
+    return *this;
+  }
+  TinyGguf& number(const std::string& key, float value) {
+    pairs += GgufWriter().text(key).put<int32_t>(6).put(value).bytes;
+    ++pair_count;
+    return *this;
+  }
+  TinyGguf& tensor(const std::string& name, std::vector<int64_t> dims) {
+    int64_t count = 1;
+    for (const int64_t d : dims) count *= d;
+    data.resize((data.size() + 31) / 32 * 32);
+    tensors += GgufWriter().tensor(name, std::move(dims), 0, data.size()).bytes;
+    data += std::string(static_cast<size_t>(count) * 4, '\0');
+    ++tensor_count;
+    return *this;
+  }
+  TinyGguf& llama() {
+    text("general.architecture", "llama");
+    for (const auto& [key, value] : std::vector<std::pair<const char*, uint32_t>>{
+             {"embedding_length", 32}, {"feed_forward_length", 16}, {"block_count", 1}, {"context_length", 256}, {"attention.head_count", 2}}) {
+      integer(std::string("llama.") + key, value);
+    }
+    return number("llama.attention.layer_norm_rms_epsilon", 1e-5F);
+  }
+  std::string bytes() const {
+    std::string all = GgufWriter().head(tensor_count, pair_count).raw(pairs).raw(tensors).bytes;
+    all.resize((all.size() + 31) / 32 * 32);
+    return all + data;
+  }
+};
+
+class GgufFolder : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / fmt::format("colony-gguf-{}", ::getpid());
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  fs::path put(const std::string& name, const TinyGguf& file) {
+    EXPECT_TRUE(write_file(folder_ / name, file.bytes()));
+    return folder_ / name;
+  }
+  fs::path folder_;
+};
+
+// llama.cpp's load_hparams, ggml_rope_yarn_corr_dims and rope_yarn.
+TEST_F(GgufFolder, RopeKeysAsLlamaCppReadsThem) {
+  using Kind = RopeConfig::Kind;
+  const auto rope = [&](const std::function<void(TinyGguf&)>& with) -> Result<ModelConfig> {
+    TinyGguf file;
+    with(file.llama().tensor("token_embd.weight", {32, 2}));
+    auto weights = Weights::open(put("m.gguf", file));
+    if (!weights) return weights.error();
+    return weights->config();
+  };
+  const std::string r = "llama.rope.";
+  const std::vector<std::tuple<std::function<void(TinyGguf&)>, Kind, double>> linear = {
+      {[](TinyGguf&) {}, Kind::kDefault, 1},
+      {[&](TinyGguf& f) { f.number(r + "scale_linear", 4); }, Kind::kLinear, 4},
+      {[&](TinyGguf& f) { f.number(r + "scaling.factor", 4); }, Kind::kLinear, 4},
+      {[&](TinyGguf& f) { f.number(r + "scaling.factor", 2).number(r + "scale_linear", 8); }, Kind::kLinear, 2},
+      {[&](TinyGguf& f) { f.number(r + "scaling.factor", 0).number(r + "scale_linear", 8); }, Kind::kDefault, 1},  // the new key is there
+      {[&](TinyGguf& f) { f.text(r + "scaling.type", "linear").number(r + "scaling.factor", 4); }, Kind::kLinear, 4},
+      {[&](TinyGguf& f) { f.text(r + "scaling.type", "linear"); }, Kind::kDefault, 1},
+      {[&](TinyGguf& f) { f.text(r + "scaling.type", "linear").number(r + "scale_linear", 4); }, Kind::kLinear, 4},
+      {[&](TinyGguf& f) { f.text(r + "scaling.type", "none").number(r + "scaling.factor", 4); }, Kind::kDefault, 1},
+      {[&](TinyGguf& f) { f.text(r + "scaling.type", "none").number(r + "scale_linear", 4); }, Kind::kDefault, 1}};
+  for (size_t i = 0; i < linear.size(); ++i) {
+    const auto& [with, kind, factor] = linear[i];
+    const auto config = rope(with);
+    ASSERT_TRUE(config) << i << config.error().message;
+    EXPECT_EQ(config->rope.kind, kind) << i;
+    EXPECT_EQ(config->rope.factor, factor) << i;
+    const RopeTable table(*config, config->rope);
+    for (int k = 0; k < table.half(); ++k) {
+      EXPECT_NEAR(table.frequencies(1)[static_cast<size_t>(k)] * factor, std::pow(1e4, -k / 8.0), 1e-6) << i;
+    }
+  }
+  // Yarn by ggml's own formulas.
+  for (const double attn : {1.0, 1.5}) {
+    const auto config = rope([&](TinyGguf& f) {
+      f.text(r + "scaling.type", "yarn").number(r + "scaling.factor", 4).integer(r + "scaling.original_context_length", 64);
+      if (attn != 1) f.number(r + "scaling.attn_factor", static_cast<float>(attn));
+    });
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_EQ(config->context_length(), 256);
+    const RopeTable table(*config, config->rope);
+    const auto corr = [](double rotations) { return 16 * std::log(64 / (rotations * 2 * 3.14159265358979)) / (2 * std::log(1e4)); };
+    const double low = std::max(0.0, std::floor(corr(32))), high = std::min(15.0, std::ceil(corr(1)));
+    for (int k = 0; k < 8; ++k) {
+      const double base = std::pow(1e4, -k / 8.0), mix = 1 - std::clamp((k - low) / std::max(0.001, high - low), 0.0, 1.0);
+      EXPECT_NEAR(table.frequencies(1)[static_cast<size_t>(k)], base / 4 * (1 - mix) + base * mix, 1e-6) << k;
+    }
+    EXPECT_NEAR(table.attention_factor(), (1 + 0.1 * std::log(4.0)) * attn, 1e-6);
+  }
+  const auto bare_yarn = rope([&](TinyGguf& f) { f.text(r + "scaling.type", "yarn"); });
+  ASSERT_TRUE(bare_yarn) << bare_yarn.error().message;
+  EXPECT_EQ(bare_yarn->rope.factor, 1);
+  // What cannot be done here is named.
+  for (const auto& [with, says] : std::vector<std::pair<std::function<void(TinyGguf&)>, std::string>>{
+           {[&](TinyGguf& f) { f.text(r + "scaling.type", "longrope"); }, "longrope"},
+           {[&](TinyGguf& f) { f.text(r + "scaling.type", "spiral"); }, "spiral"},
+           {[&](TinyGguf& f) { f.number(r + "scaling.factor", -2); }, "scaling.factor is -2"},
+           {[&](TinyGguf& f) { f.number(r + "scale_linear", -2); }, "scale_linear is -2"},
+           {[&](TinyGguf& f) { f.number(r + "scaling.factor", 2).number(r + "scaling.yarn_ext_factor", 1); }, "yarn_ext_factor"},
+           {[&](TinyGguf& f) { f.text(r + "scaling.type", "yarn").number(r + "scaling.yarn_log_multiplier", 0.1F); }, "yarn_log_multiplier"},
+           {[&](TinyGguf& f) { f.number(r + "scaling.attn_factor", 2); }, "attn_factor"}}) {
+    const auto config = rope(with);
+    ASSERT_FALSE(config) << says;
+    EXPECT_NE(config.error().message.find(says), std::string::npos) << config.error().message;
+  }
+}
+
+TEST_F(GgufFolder, AnyPartOfASplitModelIsTheWhole) {
+  const auto part = [](int number, int count, int tensors) {
+    TinyGguf file;
+    if (number == 0) file.llama();
+    return file.integer("split.no", static_cast<uint32_t>(number)).integer("split.count", static_cast<uint32_t>(count)).integer("split.tensors.count", static_cast<uint32_t>(tensors));
+  };
+  const fs::path first = put("m-00001-of-00003.gguf", part(0, 3, 4).tensor("token_embd.weight", {32, 2}));
+  const fs::path second = put("m-00002-of-00003.gguf", part(1, 3, 4).tensor("output_norm.weight", {32}).tensor("blk.0.attn_norm.weight", {32}));
+  const auto lacking = GgufFile::open(second);
+  ASSERT_FALSE(lacking);
+  EXPECT_EQ(lacking.error().code, ErrorCode::kNotFound);
+  EXPECT_NE(lacking.error().message.find("part 2 of 3"), std::string::npos) << lacking.error().message;
+  EXPECT_NE(lacking.error().message.find("m-00003-of-00003.gguf"), std::string::npos) << lacking.error().message;
+  const fs::path third = put("m-00003-of-00003.gguf", part(2, 3, 4).tensor("blk.0.ffn_norm.weight", {32}));
+  std::string hash;
+  for (const auto& path : {first, second, third}) {
+    const auto file = GgufFile::open(path);
+    ASSERT_TRUE(file) << file.error().message;
+    EXPECT_EQ((*file)->tensors().size(), 4u);
+    EXPECT_EQ((*file)->parts().size(), 3u);
+    EXPECT_EQ(**(*file)->text("general.architecture"), "llama");
+    const auto weights = Weights::open(path);
+    ASSERT_TRUE(weights) << weights.error().message;
+    EXPECT_TRUE(weights->find("model.layers.0.post_attention_layernorm.weight", 1, 32));
+    if (hash.empty()) hash = weights->content_hash();
+    EXPECT_EQ(weights->content_hash(), hash) << "the same model whichever part is named";
+  }
+  const auto error_of = [](const fs::path& path) {
+    const auto file = GgufFile::open(path);
+    return file ? std::string() : file.error().message;
+  };
+  put("m-00003-of-00003.gguf", part(2, 3, 4).tensor("output_norm.weight", {32}));
+  EXPECT_NE(error_of(first).find("output_norm.weight stands in an earlier part"), std::string::npos) << error_of(first);
+  put("m-00003-of-00003.gguf", part(2, 3, 4));
+  EXPECT_NE(error_of(first).find("3 tensors"), std::string::npos) << error_of(first);
+  put("m-00003-of-00003.gguf", part(1, 3, 4).tensor("x", {32}));
+  EXPECT_NE(error_of(first).find("says it is part 2 of 3"), std::string::npos) << error_of(first);
+  const fs::path other = put("other.gguf", part(0, 2, 4).tensor("token_embd.weight", {32, 2}));
+  EXPECT_NE(error_of(other).find("part 1 of 2 of a split model"), std::string::npos) << error_of(other);
+  EXPECT_EQ(error_of(put("one-00001-of-00001.gguf", part(0, 1, 1).tensor("token_embd.weight", {32, 2}))), "");
+}
+
+TEST_F(GgufFolder, NamesTheModelItWasMadeOf) {
+  const auto origin = [&](const std::string& name, const std::map<std::string, std::string>& says) {
+    TinyGguf file;
+    file.llama();
+    for (const auto& [key, value] : says) file.text("general." + key, value);
+    return gguf_origin(**GgufFile::open(put(name, file))).value_or("");
+  };
+  EXPECT_EQ(origin("a.gguf", {}), "");
+  EXPECT_EQ(origin("a.gguf", {{"base_model.0.repo_url", "https://huggingface.co/org/Base-1B"}}), "org/Base-1B");
+  EXPECT_EQ(origin("a.gguf", {{"base_model.0.repo_url", "https://huggingface.co/org/Base-1B-Instruct"}, {"finetune", "Instruct"}}), "org/Base-1B-Instruct");
+  EXPECT_EQ(origin("a.gguf", {{"source.huggingface.repository", "org/src"}, {"base_model.0.repo_url", "https://huggingface.co/org/Base-1B"}}), "org/src");
+  EXPECT_EQ(origin("a.gguf", {{"source.repo_url", "https://huggingface.co/org/src/tree/main"}}), "org/src");
+  // The base of a fine-tune is not what these weights are.
+  EXPECT_EQ(origin("a.gguf", {{"base_model.0.repo_url", "https://huggingface.co/org/Base-1B"}, {"finetune", "Instruct"}}), "");
+  EXPECT_EQ(origin("Base-1B-Instruct-Q4_K_M.gguf", {{"base_model.0.repo_url", "https://huggingface.co/org/Base-1B"}, {"finetune", "Instruct"},
+                                                    {"organization", "Our Org"}, {"basename", "base"}}), "Our-Org/Base-1B-Instruct");
+  // As the starter model says it.
+  EXPECT_EQ(origin("SmolLM2-135M-Instruct.Q4_1.gguf", {{"organization", "HuggingFaceTB"}, {"basename", "smollm2"}, {"finetune", "8k-lc100k-mix1-ep2"}}),
+            "HuggingFaceTB/SmolLM2-135M-Instruct");
+  EXPECT_EQ(origin("mine.gguf", {{"organization", "HuggingFaceTB"}, {"basename", "smollm2"}}), "");
+}
+
 // ---- whole checkpoints ----
 
 class BrokenFolder : public ::testing::Test {
@@ -257,6 +487,64 @@ TEST_F(BrokenFolder, ConfigsThatAreNone) {
   ASSERT_TRUE(write_file(folder_ / "config.json", "[]"));
   expect_error("config.json");
 }
+// LlamaConfig keeps -1 and null; neither is a token.
+TEST(Config, TokenIdsThatMeanNone) {
+  const auto parse = [](Json more) {
+    Json json = {{"model_type", "llama"}, {"hidden_size", 32}, {"intermediate_size", 64}, {"num_hidden_layers", 1}, {"num_attention_heads", 2}, {"vocab_size", 64}};
+    json.update(more);
+    return parse_model_config(json, "config.json");
+  };
+  for (const char* key : {"pad_token_id", "bos_token_id", "eos_token_id"}) {
+    for (const Json& none : {Json(-1), Json(nullptr), Json::array(), Json::array({-1}), Json(-100)}) {
+      const auto config = parse({{key, none}});
+      ASSERT_TRUE(config) << key << none << config.error().message;
+      EXPECT_TRUE(!config->pad_token_id && !config->bos_token_id && config->eos_token_ids.empty()) << key << none;
+    }
+    for (const Json& bad : {Json("x"), Json(1.5), Json(true), Json::array({"x"})}) EXPECT_FALSE(parse({{key, bad}})) << key << bad;
+  }
+  EXPECT_EQ(parse({{"eos_token_id", {7, -1, 9}}})->eos_token_ids, (std::vector<int32_t>{7, 9}));
+  EXPECT_EQ(parse({{"bos_token_id", {3, 4}}})->bos_token_id, 3);
+  EXPECT_TRUE(parse({{"eos_token_id", 4294967295}})->eos_token_ids.empty());
+}
+
+// A folder with biases whose config denies them gives what it gives without; one that promises them must have them.
+TEST(Biases, AreReadWhereTheConfigSaysSo) {
+  const fs::path folder = fs::temp_directory_path() / fmt::format("colony-biases-{}", ::getpid());
+  fs::remove_all(folder);
+  fs::copy("tests/goldens/checkpoints/llama_tied_bias_headdim", folder);
+  const auto set = [&](const char* key, bool value) {
+    auto json = *parse_json(*read_file(folder / "config.json"));
+    json[key] = value;
+    EXPECT_TRUE(write_file(folder / "config.json", to_line(json)));
+  };
+  const auto size_of = [&](const std::string& module) -> int64_t {
+    const auto weights = Weights::open(folder);
+    if (!weights) return -1;
+    const auto rows = weights->has(module + ".weight") ? (*SafetensorsFile::open(folder / "model.safetensors"))->tensors().at(module + ".weight").shape[0] : 0;
+    const auto biases = weights->biases({{module, static_cast<int64_t>(rows)}});
+    return biases ? static_cast<int64_t>(biases->size()) : -1;
+  };
+  const std::string q = "model.layers.0.self_attn.q_proj", gate = "model.layers.0.mlp.gate_proj";
+  EXPECT_GT(size_of(q), 0);
+  EXPECT_GT(size_of(gate), 0);
+  set("mlp_bias", false);
+  EXPECT_GT(size_of(q), 0);
+  EXPECT_EQ(size_of(gate), 0);
+  set("attention_bias", false);
+  EXPECT_EQ(size_of(q), 0);
+  ByteLedger ledger(1 << 30);
+  tensor::ThreadPool pool(1);
+  EXPECT_TRUE(Transformer::load(folder, {}, ledger, pool));
+  EXPECT_TRUE(Transformer::check(folder, tensor::WeightType::kF32, ledger));
+  fs::remove_all(folder);
+  fs::copy("tests/goldens/checkpoints/llama_default", folder);
+  set("attention_bias", true);
+  const auto lacking = Transformer::check(folder, tensor::WeightType::kF32, ledger);
+  ASSERT_FALSE(lacking);
+  EXPECT_NE(lacking.error().message.find("q_proj.bias is missing"), std::string::npos) << lacking.error().message;
+  fs::remove_all(folder);
+}
+
 // What the families' configurations say, in transformers 4's form and in 5's, and what of it is refused.
 TEST(Families, Qwen3AndGemma3) {
   const auto parse = [](Json json) {

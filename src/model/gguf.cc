@@ -1,6 +1,8 @@
 #include "model/gguf.h"
 
+#include <algorithm>
 #include <bit>
+#include <cctype>
 #include <cstring>
 
 #include "tensor/f16.h"
@@ -139,8 +141,16 @@ Result<GgufValue> take_value(Cursor& in, int32_t type, const std::string& where)
 
 Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, const std::string& name) {
   Cursor in(bytes);
-  if (in.take<uint32_t>() != 0x46554747u) return corrupt("{}: does not begin with \"GGUF\"", name);
+  RETURN_IF_ERROR(check_not_mistaken({reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 512)}, name));
+  const auto magic = in.take<uint32_t>();
+  constexpr uint32_t kMagic = 0x46554747;
   const auto version = in.take<uint32_t>();
+  // gguf-py writes the four letters in their order whatever the machine, all numbers in its order.
+  if (magic == __builtin_bswap32(kMagic) || (magic == kMagic && version != 0 && (version & 0xffff) == 0)) {
+    return corrupt("{}: a big-endian GGUF file (version {}, its bytes in the other order), which is not read; convert it with: "
+                   "python3 -m gguf.scripts.gguf_convert_endian FILE little", name, __builtin_bswap32(version));
+  }
+  if (magic != kMagic) return corrupt("{}: does not begin with \"GGUF\"", name);
   if (version != 2 && version != 3) return corrupt("{}: version {}, expected 2 or 3", name, version);
   const auto tensor_count = in.take<int64_t>(), pair_count = in.take<int64_t>();
   // A tensor takes at least 24 bytes, a pair at least 13: more cannot be in the file.
@@ -225,8 +235,8 @@ Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, const std::st
       return corrupt("{}: tensor {} lies at offset {}, expected {}", name, p.name, p.offset, expected);
     }
     if (p.bytes > room || p.offset > room - p.bytes) {
-      return corrupt("{}: tensor {} takes {} bytes at offset {}, the file has {} bytes of data", name, p.name,
-                     p.bytes, p.offset, room);
+      return corrupt("{}: tensor {} takes {} bytes at offset {}, the file has {} bytes of data; is it cut short? Fetch it again",
+                     name, p.name, p.bytes, p.offset, room);
     }
     p.tensor.data = bytes.subspan(file.header_bytes_ + p.offset, p.bytes);
     expected = padded(p.offset + p.bytes);
@@ -238,11 +248,75 @@ Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, const std::st
   return file;
 }
 
-Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::filesystem::path& path) {
+std::filesystem::path GgufSplitName::part(int which) const { return fmt::format("{}-{:05d}-of-{:05d}.gguf", before, which, count); }
+
+std::optional<GgufSplitName> gguf_split_name(const std::filesystem::path& path) {
+  const std::string text = path.string();
+  constexpr size_t kTail = std::string_view("-00001-of-00002.gguf").size();
+  if (text.size() <= kTail) return std::nullopt;
+  GgufSplitName name;
+  name.before = text.substr(0, text.size() - kTail);
+  const auto digits = [&](size_t at) {
+    int value = 0;
+    for (size_t i = at; i < at + 5; ++i) {
+      if (text[i] < '0' || text[i] > '9') return 0;
+      value = 10 * value + (text[i] - '0');
+    }
+    return value;
+  };
+  name.number = digits(name.before.size() + 1);
+  name.count = digits(name.before.size() + 10);
+  if (name.number < 1 || name.number > name.count || name.part(name.number) != text) return std::nullopt;
+  return name;
+}
+
+Result<GgufFile> GgufFile::open_part(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(auto mapped, MappedFile::open(path));
   ASSIGN_OR_RETURN(auto file, parse(mapped->bytes(), path.string()));
-  file.file_ = std::move(mapped);
-  return std::make_shared<const GgufFile>(std::move(file));
+  for (auto& [name, tensor] : file.tensors_) tensor.file = mapped.get();
+  file.parts_.push_back({std::move(mapped), file.header_bytes_});
+  return file;
+}
+
+Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(auto file, open_part(path));
+  ASSIGN_OR_RETURN(const auto count, file.integer("split.count"));
+  if (!count || *count < 2) return std::make_shared<const GgufFile>(std::move(file));
+  ASSIGN_OR_RETURN(const auto number, file.integer("split.no"));
+  const auto split = gguf_split_name(path);
+  if (!split || split->count != *count || split->number != number.value_or(-1) + 1) {
+    return invalid("{}: part {} of {} of a split model (split.no, split.count), and its name does not lead to the others; name all parts "
+                   "NAME-{:05d}-of-{:05d}.gguf in one folder, or make one file of them with: llama-gguf-split --merge",
+                   path.string(), number.value_or(0) + 1, *count, number.value_or(0) + 1, *count);
+  }
+  GgufFile whole;
+  for (int i = 1; i <= split->count; ++i) {
+    const std::filesystem::path at = split->part(i);
+    auto part = open_part(at);
+    if (!part && part.error().code == ErrorCode::kNotFound) {
+      return not_found("{} is part {} of {} of a split model, and part {} is not beside it: {}", path.string(), split->number, split->count, i, at.string());
+    }
+    if (!part) return std::move(part).error();
+    ASSIGN_OR_RETURN(const auto own_number, part->integer("split.no"));
+    ASSIGN_OR_RETURN(const auto own_count, part->integer("split.count"));
+    if (own_number != i - 1 || own_count != *count) {
+      return corrupt("{}: says it is part {} of {} (split.no, split.count), its name says {} of {}", at.string(), own_number.value_or(-1) + 1,
+                     own_count.value_or(0), i, split->count);
+    }
+    if (i == 1) {
+      whole = std::move(*part);  // the model's metadata stand here
+      continue;
+    }
+    for (auto& [name, tensor] : part->tensors_) {
+      if (!whole.tensors_.emplace(name, std::move(tensor)).second) return corrupt("{}: tensor {} stands in an earlier part too", at.string(), name);
+    }
+    whole.parts_.push_back(std::move(part->parts_.front()));
+  }
+  ASSIGN_OR_RETURN(const auto all, whole.integer("split.tensors.count"));
+  if (all && *all != static_cast<int64_t>(whole.tensors_.size())) {
+    return corrupt("{}: the parts hold {} tensors, split.tensors.count says {}", whole.name_, whole.tensors_.size(), *all);
+  }
+  return std::make_shared<const GgufFile>(std::move(whole));
 }
 
 Result<std::optional<int64_t>> GgufFile::integer(const std::string& key) const {
@@ -288,6 +362,66 @@ const std::vector<int64_t>* GgufFile::integers(const std::string& key) const {
 const std::vector<double>* GgufFile::numbers(const std::string& key) const {
   const auto at = metadata_.find(key);
   return at == metadata_.end() ? nullptr : std::get_if<std::vector<double>>(&at->second);
+}
+
+namespace {
+
+bool is_repo_letter(unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; }
+
+// org/name out of an address of the hub, or as it stands.
+std::optional<std::string> repo_in(std::string_view text) {
+  for (const std::string_view host : {"huggingface.co/", "hf.co/"}) {
+    if (const size_t at = text.find(host); at != std::string_view::npos) text.remove_prefix(at + host.size());
+  }
+  const size_t slash = text.find('/');
+  if (slash == std::string_view::npos || slash == 0) return std::nullopt;
+  const std::string_view name = text.substr(slash + 1, text.find_first_of("/?#", slash + 1) - slash - 1);
+  const auto good = [](std::string_view word) { return !word.empty() && std::all_of(word.begin(), word.end(), is_repo_letter); };
+  if (!good(text.substr(0, slash)) || !good(name)) return std::nullopt;
+  return std::string(text.substr(0, slash)) + "/" + std::string(name);
+}
+
+// Letters and digits alone, small: "Llama 3.2-1B" and "llama-3.2-1b" are one name.
+std::string bare(std::string_view text) {
+  std::string out;
+  for (const unsigned char c : text) {
+    if (std::isalnum(c) != 0) out += static_cast<char>(std::tolower(c));
+  }
+  return out;
+}
+
+// "SmolLM2-135M-Instruct.Q4_1.gguf" -> "SmolLM2-135M-Instruct".
+std::string name_without_quant(const std::filesystem::path& file) {
+  std::string stem = file.stem().string();
+  if (const auto split = gguf_split_name(file)) stem = std::filesystem::path(split->before).filename().string();
+  for (size_t cut = 0; cut < stem.size(); ++cut) {
+    if (stem[cut] != '.' && stem[cut] != '-') continue;
+    const std::string rest = bare(std::string_view(stem).substr(cut + 1));
+    const bool quant = (rest.size() >= 2 && (rest[0] == 'q' || rest.starts_with("iq")) && std::isdigit(static_cast<unsigned char>(rest[rest[0] == 'q' ? 1 : 2])) != 0) ||
+                       rest == "f16" || rest == "bf16" || rest == "f32" || rest == "fp16" || rest == "fp32" || rest.starts_with("udq");
+    if (quant) return stem.substr(0, cut);
+  }
+  return stem;
+}
+
+}  // namespace
+
+std::optional<std::string> gguf_origin(const GgufFile& file) {
+  const auto text = [&](const std::string& key) -> std::string {
+    const auto found = file.text("general." + key);
+    return found && *found ? **found : "";
+  };
+  for (const char* key : {"source.huggingface.repository", "source.repo_url", "source.url"}) {
+    if (auto repo = repo_in(text(key))) return repo;
+  }
+  const auto bases = file.integer("general.base_model.count");
+  const bool merged = bases && *bases && **bases > 1;
+  if (const auto base = repo_in(text("base_model.0.repo_url")); base && !merged && bare(*base).find(bare(text("finetune"))) != std::string::npos) return base;
+  std::string organisation = text("organization");
+  std::replace(organisation.begin(), organisation.end(), ' ', '-');
+  const std::string name = name_without_quant(file.name()), basename = bare(text("basename"));
+  if (organisation.empty() || basename.empty() || bare(name).find(basename) == std::string::npos) return std::nullopt;
+  return repo_in(organisation + "/" + name);
 }
 
 BlockShape block_shape(DType type) {

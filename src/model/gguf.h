@@ -29,19 +29,34 @@ struct GgufTensor {
   std::string type_name;         // "Q4_1"
   std::vector<uint64_t> shape;   // as Hugging Face has it: outermost first, last = in_features
   std::span<const std::byte> data;
+  const MappedFile* file = nullptr;  // where the data lie; null when parsed
 };
+
+// NAME-00002-of-00003.gguf in its parts, as gguf-split writes them; nullopt when `path` is not so named.
+struct GgufSplitName {
+  std::string before;  // "folder/NAME"
+  int number = 0, count = 0;  // from 1
+  std::filesystem::path part(int number) const;
+};
+std::optional<GgufSplitName> gguf_split_name(const std::filesystem::path& path);
 
 class GgufFile {
  public:
+  // Of a model in several files (split.count), any part stands for all: they are looked for beside it, by gguf-split's
+  // names, and taken as one. Fails kNotFound (a part is not there), kCorrupt, kInvalid (parts that are not so named).
   static Result<std::shared_ptr<const GgufFile>> open(const std::filesystem::path& path);
-  // `bytes` is borrowed and must outlive this. `name` is for messages.
+  // One file. `bytes` is borrowed and must outlive this. `name` is for messages.
   static Result<GgufFile> parse(std::span<const std::byte> bytes, const std::string& name);
 
   const std::map<std::string, GgufValue>& metadata() const { return metadata_; }
   const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }
   const std::string& name() const { return name_; }
-  const std::shared_ptr<const MappedFile>& file() const { return file_; }
-  uint64_t header_bytes() const { return header_bytes_; }  // all before the data
+  // The parts in order, one where the model is not split; none when parsed.
+  struct Part {
+    std::shared_ptr<const MappedFile> file;
+    uint64_t header_bytes = 0;  // all before the data
+  };
+  const std::vector<Part>& parts() const { return parts_; }
 
   // Typed access; nullopt when absent, kInvalid naming the key when of another type.
   Result<std::optional<int64_t>> integer(const std::string& key) const;
@@ -54,12 +69,20 @@ class GgufFile {
   const std::vector<double>* numbers(const std::string& key) const;
 
  private:
+  static Result<GgufFile> open_part(const std::filesystem::path& path);
+
   std::string name_;
-  std::shared_ptr<const MappedFile> file_;
+  std::vector<Part> parts_;
   std::map<std::string, GgufValue> metadata_;
   std::map<std::string, GgufTensor> tensors_;
-  uint64_t header_bytes_ = 0;
+  uint64_t header_bytes_ = 0;  // of the bytes parsed
 };
+
+// The Hugging Face repository (org/name) of the model that this file is a conversion of, as its metadata say: the source
+// (general.source.*), the base model it was quantised from (general.base_model.0.repo_url, unless it was fine-tuned since:
+// general.finetune not in its name), else the organisation and the file's name without its quantisation, if general.basename
+// is in that. nullopt: they do not say.
+std::optional<std::string> gguf_origin(const GgufFile& file);
 
 // Numbers in one block and its bytes; (1, size) for plain types, (0, 0) for kOther.
 struct BlockShape {

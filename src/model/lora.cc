@@ -108,6 +108,7 @@ Result<Tensors> open_tensors(const LoraSpec& spec, const Transformer& base) {
     if (found == nullptr) return corrupt("{}: tensor {} is missing; the adapter's configuration names its module", file, name);
     return found;
   };
+  std::vector<std::string> without;  // modules that keep the base's weights
   for (const LoraModule& module : spec.modules) {
     const auto at = t.base.find(module.path);
     if (at == t.base.end() || at->second.kind == BaseModule::Kind::kNorm) {
@@ -117,7 +118,15 @@ Result<Tensors> open_tensors(const LoraSpec& spec, const Transformer& base) {
     if (module.rank < 1 || module.rank > 4096) return invalid("{}: module {} has rank {}, expected 1 to 4096", file, module.path, module.rank);
     const auto rank = static_cast<uint64_t>(module.rank), out = static_cast<uint64_t>(own.outputs), in = static_cast<uint64_t>(own.inputs);
     Tensors::Module m{&module, &own, nullptr, nullptr, nullptr, nullptr};
-    if (own.kind == BaseModule::Kind::kEmbedding) {
+    // PEFT begins with B = 0 and loads over it what the file has, so without B a module gives what the base gives.
+    const bool embedding = own.kind == BaseModule::Kind::kEmbedding;
+    if (!by_name.contains(module.path + (embedding ? ".lora_embedding_B" : ".lora_B.weight"))) {
+      ASSIGN_OR_RETURN([[maybe_unused]] const SafeTensor* const a,
+                       embedding ? take(module.path + ".lora_embedding_A", {rank, out}) : take(module.path + ".lora_A.weight", {rank, in}));
+      without.push_back(module.path);
+      continue;
+    }
+    if (embedding) {
       if (module.dora) return invalid("{}: DoRA on the embedding is not supported", file);
       ASSIGN_OR_RETURN(m.a, need(module.path + ".lora_embedding_A", {rank, out}));
       ASSIGN_OR_RETURN(m.b, need(module.path + ".lora_embedding_B", {in, rank}));
@@ -171,7 +180,13 @@ Result<Tensors> open_tensors(const LoraSpec& spec, const Transformer& base) {
     }
     log_warn("{}: tensor {} is of another adapter and not used", file, to_line(Json(found.first)));
   }
-  if (t.modules.empty() && t.saved_head == nullptr && t.saved_embedding == nullptr) return corrupt("{}: the adapter changes nothing", file);
+  if (t.modules.empty() && t.saved_head == nullptr && t.saved_embedding == nullptr) {
+    return corrupt("{}: the adapter changes nothing{}", file, without.empty() ? "" : fmt::format(": no weights for {} and the other modules that its configuration names", without.front()));
+  }
+  if (!without.empty()) {
+    log_warn("{}: no weights for {} of the {} modules that the adapter's configuration names, which stay as the base has them: {}{}", file,
+             without.size(), spec.modules.size(), without.front(), without.size() > 1 ? ", …" : "");
+  }
   return t;
 }
 

@@ -36,6 +36,10 @@ DType plain_type(std::string_view dtype) {
 }
 
 Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes, const std::string& name) {
+  const std::string_view start(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 512));
+  RETURN_IF_ERROR(check_not_mistaken(start, name));
+  if (start.starts_with("GGUF")) return corrupt("{}: this is a GGUF file; name it .gguf and give it as the model itself", name);
+  if (start.starts_with('{')) return corrupt("{}: this is JSON text, such as a server's error, not safetensors; fetch the file again", name);
   if (bytes.size() < 8) return corrupt("{}: {} bytes, a safetensors file has at least 8", name, bytes.size());
   uint64_t header = 0;
   std::memcpy(&header, bytes.data(), 8);
@@ -43,7 +47,7 @@ Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes,
     return corrupt("{}: header length {} is above the limit of {} bytes", name, header, kHeaderBytesMax);
   }
   if (header > bytes.size() - 8) {
-    return corrupt("{}: header length {} does not fit the file's {} bytes", name, header, bytes.size());
+    return corrupt("{}: header length {} does not fit the file's {} bytes; is it cut short? Fetch it again", name, header, bytes.size());
   }
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8, header);
   if (text.empty() || text[0] != '{') return corrupt("{}: the header does not begin with '{{'", name);
@@ -96,8 +100,8 @@ Result<SafetensorsFile> SafetensorsFile::parse(std::span<const std::byte> bytes,
     }
     const auto begin = offsets[0].get<uint64_t>(), end = offsets[1].get<uint64_t>();
     if (end < begin || end > data.size()) {
-      return corrupt("{}: tensor {}: data_offsets [{}, {}] do not fit the {} bytes of data", name, key, begin,
-                     end, data.size());
+      return corrupt("{}: tensor {}: data_offsets [{}, {}] do not fit the {} bytes of data{}", name, key, begin,
+                     end, data.size(), end < begin ? "" : "; is the file cut short? Fetch it again");
     }
     if (total_bits % 8 != 0 || total_bits / 8 != end - begin) {
       return corrupt("{}: tensor {}: {} {} takes {} bits, data_offsets give {} bytes", name, key, tensor.dtype,
@@ -151,6 +155,7 @@ Result<std::vector<std::shared_ptr<const SafetensorsFile>>> open_checkpoint(cons
   }
   const std::string what = index.string();
   ASSIGN_OR_RETURN(const auto text, read_file(index, 64 << 20));
+  RETURN_IF_ERROR(check_not_mistaken(text, what));
   auto json = parse_json(text, {.depth_max = 8, .unique_keys = true});
   if (!json) return corrupt("{}: {}", what, json.error().message);
   if (!json->is_object() || !json->contains("weight_map") || !(*json)["weight_map"].is_object()) {

@@ -153,54 +153,43 @@ class Packing {
   uint64_t done_ = 0;
 };
 
-// Biases of several parts one after the other; a part without one contributes zeros.
-Result<std::vector<float>> read_biases(const Weights& weights, const std::vector<std::pair<std::string, int64_t>>& parts) {
-  std::vector<float> values;
-  bool any = false;
-  for (const auto& [name, size] : parts) {
-    const size_t start = values.size();
-    values.resize(start + static_cast<size_t>(size), 0.0f);
-    if (!weights.has(name)) continue;
-    any = true;
-    ASSIGN_OR_RETURN(const auto ref, weights.find(name, size, 1));
-    for (int64_t i = 0; i < size; ++i) ref.row(i, std::span(values).subspan(start + static_cast<size_t>(i), 1));
-  }
-  if (!any) values.clear();
-  return values;
-}
-
 }  // namespace
 
-Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesystem::path& path,
-                                                             const Options& options, ByteLedger& ledger,
-                                                             tensor::ThreadPool& pool) {
+// A model whose tensors are all found, of the right shape and type, and whose bytes are taken; none is read yet.
+struct Transformer::Found {
+  struct Parts {
+    std::vector<WeightRef> qkv, o, gate_up, down;
+  };
+  std::unique_ptr<State> state;
+  std::vector<Parts> parts;  // of each layer
+  WeightRef head;
+  uint64_t packed = 0;       // bytes of all matrices
+};
+
+Result<Transformer::Found> Transformer::find_all(const std::filesystem::path& path, tensor::WeightType dtype, ByteLedger& ledger) {
   ASSIGN_OR_RETURN(auto weights, Weights::open(path));
-  const std::shared_ptr<Transformer> model(new Transformer());
-  model->state_ = std::make_unique<State>(std::move(weights));
-  State& s = *model->state_;
-  s.dtype = options.dtype;
+  Found found;
+  found.state = std::make_unique<State>(std::move(weights));
+  State& s = *found.state;
+  s.dtype = dtype;
   const ModelConfig& c = s.weights.config();
   const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
 
   const auto bytes_for = [&](int64_t n, int64_t k) { return PackedMatrix::bytes_for(s.dtype, n, k); };
-  const uint64_t packed = static_cast<uint64_t>(c.num_hidden_layers) *
+  found.packed = static_cast<uint64_t>(c.num_hidden_layers) *
                               (bytes_for(q + 2 * kv, c.hidden_size) + bytes_for(c.hidden_size, q) +
                                bytes_for(2 * c.intermediate_size, c.hidden_size) + bytes_for(c.hidden_size, c.intermediate_size)) +
                           PackedMatrix::bytes_for(head_type_of(s.dtype), c.vocab_size, c.hidden_size);
-  s.bytes = packed + static_cast<uint64_t>(c.num_hidden_layers) * LayerNorms::bytes(c) + static_cast<uint64_t>(c.hidden_size) * 4;
+  s.bytes = found.packed + static_cast<uint64_t>(c.num_hidden_layers) * LayerNorms::bytes(c) + static_cast<uint64_t>(c.hidden_size) * 4;
   ASSIGN_OR_RETURN(s.lease, ledger.take("weights", s.bytes));
 
-  for (const auto& name : s.weights.unexpected()) log_warn("{}: tensor {} is not used", path.string(), to_line(Json(name)));
+  s.weights.warn_of_unread();
   ASSIGN_OR_RETURN(s.embedding, s.weights.find("model.embed_tokens.weight", c.vocab_size, c.hidden_size));
   ASSIGN_OR_RETURN(s.final_norm, s.weights.norm("model.norm.weight", c.hidden_size));
   // Everything is found and its shape checked before the first matrix is packed.
-  struct Parts {
-    std::vector<WeightRef> qkv, o, gate_up, down;
-  };
-  std::vector<Parts> parts;
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) {
     const std::string prefix = fmt::format("model.layers.{}.", i);
-    Parts p;
+    Found::Parts p;
     const auto add = [&](std::vector<WeightRef>& to, const char* name, int64_t n, int64_t k) -> Status {
       ASSIGN_OR_RETURN(auto ref, s.weights.find(prefix + name + ".weight", n, k));
       to.push_back(std::move(ref));
@@ -213,19 +202,30 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
     RETURN_IF_ERROR(add(p.gate_up, "mlp.gate_proj", c.intermediate_size, c.hidden_size));
     RETURN_IF_ERROR(add(p.gate_up, "mlp.up_proj", c.intermediate_size, c.hidden_size));
     RETURN_IF_ERROR(add(p.down, "mlp.down_proj", c.hidden_size, c.intermediate_size));
-    parts.push_back(std::move(p));
+    found.parts.push_back(std::move(p));
     Layer layer;
     ASSIGN_OR_RETURN(layer.norms, s.weights.layer_norms(i));
-    ASSIGN_OR_RETURN(layer.qkv_bias, read_biases(s.weights, {{prefix + "self_attn.q_proj.bias", q},
-                                                             {prefix + "self_attn.k_proj.bias", kv},
-                                                             {prefix + "self_attn.v_proj.bias", kv}}));
-    ASSIGN_OR_RETURN(layer.o_bias, read_biases(s.weights, {{prefix + "self_attn.o_proj.bias", c.hidden_size}}));
-    ASSIGN_OR_RETURN(layer.gate_up_bias, read_biases(s.weights, {{prefix + "mlp.gate_proj.bias", c.intermediate_size},
-                                                                 {prefix + "mlp.up_proj.bias", c.intermediate_size}}));
-    ASSIGN_OR_RETURN(layer.down_bias, read_biases(s.weights, {{prefix + "mlp.down_proj.bias", c.hidden_size}}));
+    ASSIGN_OR_RETURN(layer.qkv_bias, s.weights.biases({{prefix + "self_attn.q_proj", q}, {prefix + "self_attn.k_proj", kv}, {prefix + "self_attn.v_proj", kv}}));
+    ASSIGN_OR_RETURN(layer.o_bias, s.weights.biases({{prefix + "self_attn.o_proj", c.hidden_size}}));
+    ASSIGN_OR_RETURN(layer.gate_up_bias, s.weights.biases({{prefix + "mlp.gate_proj", c.intermediate_size}, {prefix + "mlp.up_proj", c.intermediate_size}}));
+    ASSIGN_OR_RETURN(layer.down_bias, s.weights.biases({{prefix + "mlp.down_proj", c.hidden_size}}));
     s.layers.push_back(std::move(layer));
   }
-  ASSIGN_OR_RETURN(const auto head, s.weights.head());
+  ASSIGN_OR_RETURN(found.head, s.weights.head());
+  return Result<Found>(std::move(found));
+}
+
+Status Transformer::check(const std::filesystem::path& path, tensor::WeightType dtype, ByteLedger& ledger) {
+  ASSIGN_OR_RETURN([[maybe_unused]] const auto found, find_all(path, dtype, ledger));
+  return {};
+}
+
+Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesystem::path& path,
+                                                             const Options& options, ByteLedger& ledger,
+                                                             tensor::ThreadPool& pool) {
+  ASSIGN_OR_RETURN(auto found, find_all(path, options.dtype, ledger));
+  const auto& [state, parts, head, packed] = found;
+  State& s = *state;
   // Of the same bytes packed in the same way: the hash looks at samples, so when the files were written counts too.
   Sha256 hash;
   hash.update(fmt::format("{} {} {} {}", tensor::kPackedLayout, tensor::weight_type_name(s.dtype), s.weights.content_hash(), s.weights.written()));
@@ -247,6 +247,8 @@ Result<std::shared_ptr<const Transformer>> Transformer::load(const std::filesyst
   s.head = packing.stack({head}, head_type_of(s.dtype), Activations::kRow13);
   if (options.packed != nullptr && !s.kept) options.packed->keep(key, {s.packed.data(), packed});
   s.weights.release();
+  const std::shared_ptr<Transformer> model(new Transformer());
+  model->state_ = std::move(found.state);
   return std::shared_ptr<const Transformer>(model);
 }
 

@@ -52,6 +52,9 @@ class Transformer {
                                                          const Options& options,
                                                          ByteLedger& ledger,
                                                          tensor::ThreadPool& pool);
+  // Whether load() could begin: configuration, every tensor's name, shape and type, and room in the ledger. Reads no
+  // weights and keeps no bytes. Fails as load().
+  static Status check(const std::filesystem::path& path, tensor::WeightType dtype, ByteLedger& ledger);
   ~Transformer();
 
   const ModelConfig& config() const;
@@ -98,6 +101,8 @@ class Transformer {
  private:
   Transformer();
   struct State;
+  struct Found;
+  static Result<Found> find_all(const std::filesystem::path& path, tensor::WeightType dtype, ByteLedger& ledger);
   std::unique_ptr<State> state_;
 };
 

@@ -1,5 +1,7 @@
 #include "model/weights.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <set>
@@ -40,11 +42,67 @@ std::string gguf_name(const std::string& hf) {
   return "blk." + hf.substr(kLayers.size(), dot - kLayers.size()) + "." + part->second + hf.substr(last);
 }
 
+// How positions are scaled. As llama.cpp's load_hparams and llama_context (src/llama-model.cpp, src/llama-context.cpp): a
+// factor without a type is linear, 0 is none, the old key counts where the new one is absent; yarn's magnitude is
+// 0.1 ln(factor) + 1 times attn_factor, and its ramp is ggml_rope_yarn_corr_dims, which is Transformers' with truncate.
+Status read_gguf_rope(const GgufFile& file, ModelConfig& c) {
+  const std::string& name = file.name();
+  const std::string prefix = "llama.rope.", scaling = prefix + "scaling.";
+  ASSIGN_OR_RETURN(const auto theta, file.number(prefix + "freq_base"));
+  c.rope.theta = theta.value_or(10000.0);
+  ASSIGN_OR_RETURN(const auto given, file.text(scaling + "type"));
+  const std::string type = given.value_or("linear");
+  if (type != "none" && type != "linear" && type != "yarn") {
+    return invalid("{}: {}type \"{}\" is not supported (none, linear, yarn are)", name, scaling, type);
+  }
+  std::string factor_key = scaling + "factor";
+  ASSIGN_OR_RETURN(auto factor, file.number(factor_key));
+  if (!factor) {
+    factor_key = prefix + "scale_linear";
+    ASSIGN_OR_RETURN(factor, file.number(factor_key));
+  }
+  if (factor && !(*factor >= 0 && *factor < 1e9)) return invalid("{}: {} is {}, expected 0 (none) or more", name, factor_key, *factor);
+  // Each with the value at which it does nothing here.
+  const bool yarn = type == "yarn";
+  const auto only = [&](const std::string& key, double without) -> Status {
+    ASSIGN_OR_RETURN(const auto value, file.number(scaling + key));
+    if (value && *value != without && !(key == "yarn_ext_factor" && *value < 0)) {
+      return invalid("{}: {}{} = {} with scaling type {} is not supported", name, scaling, key, *value, type);
+    }
+    return {};
+  };
+  RETURN_IF_ERROR(only("yarn_ext_factor", yarn ? 1 : 0));
+  RETURN_IF_ERROR(only("yarn_attn_factor", 1));
+  RETURN_IF_ERROR(only("yarn_log_multiplier", 0));
+  if (!yarn) RETURN_IF_ERROR(only("attn_factor", 1));
+  if (type == "none") return {};
+  c.rope.factor = factor && *factor != 0 ? *factor : 1.0;
+  if (!yarn) {
+    if (c.rope.factor != 1) c.rope.kind = RopeConfig::Kind::kLinear;
+    return {};
+  }
+  c.rope.kind = RopeConfig::Kind::kYarn;
+  ASSIGN_OR_RETURN(const auto original, file.integer(scaling + "original_context_length"));
+  c.rope.original_max_position_embeddings = original.value_or(c.max_position_embeddings);
+  ASSIGN_OR_RETURN(const auto fast, file.number(scaling + "yarn_beta_fast"));
+  ASSIGN_OR_RETURN(const auto slow, file.number(scaling + "yarn_beta_slow"));
+  ASSIGN_OR_RETURN(const auto magnitude, file.number(scaling + "attn_factor"));
+  c.rope.beta_fast = fast.value_or(32);
+  c.rope.beta_slow = slow.value_or(1);
+  if (!(c.rope.beta_fast > 0 && c.rope.beta_slow > 0) || c.rope.original_max_position_embeddings < 1 ||
+      c.rope.original_max_position_embeddings > (1 << 26) || !(magnitude.value_or(1) > 0)) {
+    return invalid("{}: {}original_context_length {}, yarn_beta_fast {}, yarn_beta_slow {}, attn_factor {} are out of range", name, scaling,
+                   c.rope.original_max_position_embeddings, c.rope.beta_fast, c.rope.beta_slow, magnitude.value_or(1));
+  }
+  if (magnitude) c.rope.attention_factor = (c.rope.factor <= 1 ? 1.0 : 0.1 * std::log(c.rope.factor) + 1.0) * *magnitude;
+  return {};
+}
+
 Result<ModelConfig> gguf_config(const GgufFile& file) {
   const std::string& name = file.name();
   ASSIGN_OR_RETURN(const auto arch, file.text("general.architecture"));
   if (!arch) return corrupt("{}: general.architecture is missing", name);
-  if (*arch != "llama") return invalid("{}: general.architecture \"{}\" is not supported (llama is)", name, *arch);
+  if (auto good = check_gguf_architecture(*arch); !good) return std::move(good).error().in(name);
   ModelConfig c;
   c.model_type = "llama";
   const auto need = [&](const char* key, int64_t& into) -> Status {
@@ -71,16 +129,7 @@ Result<ModelConfig> gguf_config(const GgufFile& file) {
   ASSIGN_OR_RETURN(const auto eps, file.number("llama.attention.layer_norm_rms_epsilon"));
   if (!eps) return corrupt("{}: llama.attention.layer_norm_rms_epsilon is missing", name);
   c.rms_norm_eps = static_cast<double>(static_cast<float>(*eps));
-  ASSIGN_OR_RETURN(const auto theta, file.number("llama.rope.freq_base"));
-  c.rope.theta = theta.value_or(10000.0);
-  ASSIGN_OR_RETURN(const auto scaling, file.text("llama.rope.scaling.type"));
-  ASSIGN_OR_RETURN(const auto factor, file.number("llama.rope.scaling.factor"));
-  if (scaling && *scaling == "linear" && factor) {
-    c.rope.kind = RopeConfig::Kind::kLinear;
-    c.rope.factor = *factor;
-  } else if (scaling && *scaling != "none" && *scaling != "linear") {
-    return invalid("{}: llama.rope.scaling.type \"{}\" is not supported", name, *scaling);
-  }
+  RETURN_IF_ERROR(read_gguf_rope(file, c));
   for (const char* key : {"llama.expert_count", "llama.attention.sliding_window", "llama.attention.scale",
                           "llama.logit_scale", "llama.embedding_scale", "llama.residual_scale"}) {
     ASSIGN_OR_RETURN(const auto value, file.number(key));
@@ -92,8 +141,6 @@ Result<ModelConfig> gguf_config(const GgufFile& file) {
   }
   c.vocab_size = static_cast<int64_t>(embedding->second.shape[0]);
   c.tie_word_embeddings = !file.tensors().contains("output.weight");
-  c.attention_bias = file.tensors().contains("blk.0.attn_q.bias");
-  c.mlp_bias = file.tensors().contains("blk.0.ffn_gate.bias");
   if (const auto at = file.tensors().find("rope_freqs.weight"); at != file.tensors().end()) {
     if (at->second.type != DType::kF32 || at->second.shape.size() != 1 ||
         static_cast<int64_t>(at->second.shape[0]) != c.head_dim / 2) {
@@ -105,7 +152,7 @@ Result<ModelConfig> gguf_config(const GgufFile& file) {
   const auto id = [&](const char* key) -> Result<std::optional<int32_t>> {
     ASSIGN_OR_RETURN(const auto value, file.integer(std::string("tokenizer.ggml.") + key));
     if (!value) return std::optional<int32_t>();
-    if (*value < 0 || *value > INT32_MAX) return corrupt("{}: tokenizer.ggml.{} is {}", name, key, *value);
+    if (*value < 0 || *value >= c.vocab_size) return std::optional<int32_t>();  // -1, also as 32 bits without sign: none
     return std::optional<int32_t>(static_cast<int32_t>(*value));
   };
   ASSIGN_OR_RETURN(const auto eos, id("eos_token_id"));
@@ -126,6 +173,11 @@ void hash_file(Sha256& hash, std::span<const std::byte> bytes, uint64_t header) 
 }
 
 }  // namespace
+
+Status check_gguf_architecture(std::string_view architecture) {
+  if (architecture == "llama") return {};
+  return invalid("general.architecture \"{}\" is not supported (llama is)", architecture);
+}
 
 const std::byte* WeightRef::row_data(int64_t row) const {
   int64_t at = row;
@@ -152,10 +204,11 @@ Result<Weights> Weights::open(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path, ignored)) {
     ASSIGN_OR_RETURN(w.gguf_, GgufFile::open(path));
     ASSIGN_OR_RETURN(w.config_, gguf_config(*w.gguf_));
-    hash_file(hash, w.gguf_->file()->bytes(), w.gguf_->header_bytes());
+    for (const auto& part : w.gguf_->parts()) hash_file(hash, part.file->bytes(), part.header_bytes);
   } else {
     const auto file = path / "config.json";
     ASSIGN_OR_RETURN(const auto text, read_file(file, 16 << 20));
+    RETURN_IF_ERROR(check_not_mistaken(text, file.string()));
     auto json = parse_json(text, {.unique_keys = true});
     if (!json) return corrupt("{}: {}", file.string(), json.error().message);
     ASSIGN_OR_RETURN(w.config_, parse_model_config(*json, file.string()));
@@ -175,7 +228,7 @@ std::optional<WeightRef> Weights::lookup(const std::string& name) const {
     ref.name = at->first;
     ref.type = at->second.type;
     ref.data = at->second.data;
-    ref.file = gguf_->file().get();
+    ref.file = at->second.file;
     const auto& shape = at->second.shape;
     if (shape.size() == 1) ref.rows = 1, ref.columns = static_cast<int64_t>(shape[0]);
     if (shape.size() == 2) ref.rows = static_cast<int64_t>(shape[0]), ref.columns = static_cast<int64_t>(shape[1]);
@@ -278,7 +331,38 @@ Result<std::vector<float>> Weights::norm(const std::string& name, int64_t size) 
   return values;
 }
 
-std::vector<std::string> Weights::unexpected() const {
+bool Weights::has_bias(const std::string& module) const {
+  if (gguf_) return has(module + ".bias");
+  return module.find(".mlp.") != std::string::npos ? config_.mlp_bias : config_.attention_bias;
+}
+
+Result<std::vector<float>> Weights::biases(const std::vector<std::pair<std::string, int64_t>>& modules) const {
+  std::vector<float> values;
+  bool any = false;
+  for (const auto& [module, outputs] : modules) {
+    const size_t start = values.size();
+    values.resize(start + static_cast<size_t>(outputs), 0.0f);
+    if (!has_bias(module)) continue;
+    any = true;
+    ASSIGN_OR_RETURN(const auto ref, find(module + ".bias", outputs, 1));
+    for (int64_t i = 0; i < outputs; ++i) ref.row(i, std::span(values).subspan(start + static_cast<size_t>(i), 1));
+  }
+  if (!any) values.clear();
+  return values;
+}
+
+void Weights::warn_of_unread() const {
+  const auto list = unread();
+  if (list.empty()) return;
+  constexpr size_t kShown = 4;
+  std::string names;
+  for (size_t i = 0; i < std::min(kShown, list.size()); ++i) names += (i == 0 ? "" : ", ") + to_line(Json(list[i]));
+  if (list.size() > kShown) names += fmt::format(" and {} more", list.size() - kShown);
+  log_warn("{}: {} {} not read, as this configuration has no use for {}: {}", gguf_ ? gguf_->name() : files_.front()->name(), list.size(),
+           list.size() == 1 ? "tensor is" : "tensors are", list.size() == 1 ? "it" : "them", names);
+}
+
+std::vector<std::string> Weights::unread() const {
   std::set<std::string> known = {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"};
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     const std::string layer = fmt::format("model.layers.{}.", i);
@@ -288,7 +372,7 @@ std::vector<std::string> Weights::unexpected() const {
     for (const char* part : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
                              "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}) {
       known.insert(layer + part + ".weight");
-      known.insert(layer + part + ".bias");
+      if (has_bias(layer + part)) known.insert(layer + part + ".bias");
     }
   }
   std::vector<std::string> list;
@@ -318,13 +402,13 @@ std::string Weights::written() const {
     const auto at = std::filesystem::last_write_time(file.path(), unknown);
     all += fmt::format(" {}", unknown ? 0 : at.time_since_epoch().count());
   };
-  if (gguf_) add(*gguf_->file());
+  if (gguf_) for (const auto& part : gguf_->parts()) add(*part.file);
   for (const auto& file : files_) add(*file->file());
   return all;
 }
 
 void Weights::release() const {
-  if (gguf_) gguf_->file()->release(gguf_->file()->bytes());
+  if (gguf_) for (const auto& part : gguf_->parts()) part.file->release(part.file->bytes());
   for (const auto& file : files_) file->file()->release(file->file()->bytes());
 }
 

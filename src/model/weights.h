@@ -5,6 +5,8 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -43,6 +45,9 @@ struct LayerNorms {
   static uint64_t bytes(const ModelConfig& config);
 };
 
+// Whether GGUF files of this general.architecture can be read. Fails kInvalid.
+Status check_gguf_architecture(std::string_view architecture);
+
 class Weights {
  public:
   // `path`: a folder or a .gguf file. Fails as config, safetensors and gguf do.
@@ -59,8 +64,12 @@ class Weights {
   // A norm's weight as it is multiplied with (norm_offset: 1 + w), and all of a layer's. Fail as find().
   Result<std::vector<float>> norm(const std::string& name, int64_t size) const;
   Result<LayerNorms> layer_norms(int64_t layer) const;
-  // Tensors nobody asked for, buffers left out: for a warning.
-  std::vector<std::string> unexpected() const;
+  // The biases of modules ("model.layers.0.self_attn.q_proj", outputs) that stand under each other; empty when none has
+  // one. A folder's config says which modules have them (attention_bias, mlp_bias): a bias it denies is not read, as
+  // Transformers has it, one it promises must be there. Of a GGUF file those that are in it. Fails as find().
+  Result<std::vector<float>> biases(const std::vector<std::pair<std::string, int64_t>>& modules) const;
+  // Says on the log how many tensors nothing reads, and which; buffers left out.
+  void warn_of_unread() const;
 
   const std::string& content_hash() const { return content_hash_; }
   // When each of its files was written last, as their system counts.
@@ -71,6 +80,8 @@ class Weights {
 
  private:
   std::optional<WeightRef> lookup(const std::string& name) const;
+  bool has_bias(const std::string& module) const;
+  std::vector<std::string> unread() const;
 
   ModelConfig config_;
   std::vector<std::shared_ptr<const SafetensorsFile>> files_;

@@ -436,6 +436,7 @@ Result<std::unique_ptr<Network>> Network::load(const std::filesystem::path& path
   }
   s.bytes += RowMatrix::bytes_for(options.dtype, c.vocab_size, c.hidden_size) + static_cast<uint64_t>(c.num_hidden_layers) * model::LayerNorms::bytes(c) + static_cast<uint64_t>(c.hidden_size) * 4;
   ASSIGN_OR_RETURN(s.weight_lease, ledger.take("trainer weights", s.bytes));
+  s.weights.warn_of_unread();
   ASSIGN_OR_RETURN(s.embedding, s.weights.find("model.embed_tokens.weight", c.vocab_size, c.hidden_size));
   ASSIGN_OR_RETURN(s.final_norm, s.weights.norm("model.norm.weight", c.hidden_size));
   const std::vector<std::vector<std::pair<const char*, int64_t>>> parts = {
@@ -451,20 +452,13 @@ Result<std::unique_ptr<Network>> Network::load(const std::filesystem::path& path
       if (!s.goes_on()) return cancelled("loading {} was abandoned", path.string());
       const auto product = static_cast<Product>(p);
       std::vector<model::WeightRef> refs;
-      std::vector<float> bias(static_cast<size_t>(s.outputs(product)), 0.0f);
-      bool any = false;
-      size_t first = 0;
+      std::vector<std::pair<std::string, int64_t>> modules;
       for (const auto& [name, rows] : parts[p]) {
         ASSIGN_OR_RETURN(auto ref, s.weights.find(prefix + name + ".weight", rows, s.inputs_of(product)));
         refs.push_back(std::move(ref));
-        if (s.weights.has(prefix + name + ".bias")) {
-          any = true;
-          ASSIGN_OR_RETURN(const auto own, s.weights.find(prefix + name + ".bias", rows, 1));
-          for (int64_t r = 0; r < rows; ++r) own.row(r, std::span(bias).subspan(first + static_cast<size_t>(r), 1));
-        }
-        first += static_cast<size_t>(rows);
+        modules.emplace_back(prefix + name, rows);
       }
-      if (any) layer.biases[p] = std::move(bias);
+      ASSIGN_OR_RETURN(layer.biases[p], s.weights.biases(modules));
       layer.products[p] = RowMatrix::make(options.dtype, s.outputs(product), s.inputs_of(product),
                                           [&](int64_t row, std::span<float> out) {
                                             for (const auto& ref : refs) {
