@@ -26,12 +26,20 @@ bool neutral(const Json& value) {
   return value.empty() || (value.is_string() && value.get_ref<const std::string&>().empty());
 }
 
-// What says how the adapter was made, or for whom; it does not change what the weights mean.
+// The fields of PEFT's LoraConfig (0.21) that change what an adapter computes and are not implemented.
+const std::set<std::string_view>& unsupported() {
+  static const std::set<std::string_view> keys = {
+      "trainable_token_indices", "layer_replication", "alora_invocation_tokens", "target_parameters", "use_qalora", "use_bdlora", "arrow_config",
+      "kasa_config", "monteclora_config"};
+  return keys;
+}
+// Those that say how the adapter was made, or for whom: they do not change what the weights mean. Initialisations that
+// change the base are named by init_lora_weights too, which is read.
 const std::set<std::string_view>& harmless() {
   static const std::set<std::string_view> keys = {
       "auto_mapping", "base_model_name_or_path", "revision", "task_type", "inference_mode", "peft_version", "lora_dropout",
-      "eva_config", "megatron_config", "megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying",
-      "velora_config", "lora_ga_config"};
+      "eva_config", "corda_config", "loftq_config", "megatron_config", "megatron_core", "qalora_group_size", "runtime_config",
+      "ensure_weight_tying", "velora_config", "lora_ga_config"};
   return keys;
 }
 // Read below.
@@ -175,10 +183,13 @@ Result<model::LoraSpec> parse_peft(const Json& config, std::string_view name, co
   ASSIGN_OR_RETURN(const auto kind, get_string(config, "peft_type", name));
   if (!kind) return invalid("{}: \"peft_type\" is missing", name);
   if (*kind != "LORA") return invalid("{}: \"peft_type\" is \"{}\"; LORA is supported", name, *kind);
+  std::string unknown;
   for (const auto& [key, value] : config.items()) {
     if (harmless().contains(key) || understood().contains(key) || neutral(value)) continue;
-    return invalid("{}: \"{}\" is {}; this option is not supported", name, key, to_line(value).substr(0, 200));
+    if (unsupported().contains(key)) return invalid("{}: \"{}\" is {}; this option is not supported", name, key, to_line(value).substr(0, 200));
+    unknown += (unknown.empty() ? "" : ", ") + to_line(Json(key));
   }
+  if (!unknown.empty()) log_warn("{}: left out what PEFT does not know either: {}", name, unknown.substr(0, 400));
   ASSIGN_OR_RETURN(const auto bias, get_string(config, "bias", name));
   if (bias.value_or("none") != "none") return invalid("{}: \"bias\" is \"{}\"; only \"none\" is supported", name, *bias);
   if (config.contains("init_lora_weights") && config["init_lora_weights"].is_string()) {
@@ -235,6 +246,7 @@ Result<model::LoraSpec> read_peft(const std::filesystem::path& folder, const mod
     return not_found("{} is no adapter: it holds no adapter_config.json", folder.string());
   }
   ASSIGN_OR_RETURN(const auto text, read_file(file, 16 << 20));
+  RETURN_IF_ERROR(check_not_mistaken(text, file.string()));
   auto json = parse_json(text, {.unique_keys = true});
   if (!json) return corrupt("{}: {}", file.string(), json.error().message);
   if (!std::filesystem::exists(weights, ignored)) {

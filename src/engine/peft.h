@@ -1,8 +1,9 @@
 // adapter_config.json as PEFT writes it: which modules an adapter changes, and how much.
 //
 // Source: PEFT tuners/lora/config.py, tuners_utils.py (check_target_module_exists), utils/other.py
-// (get_pattern_key); hf_compat 4.1. What would change the numbers and is not implemented is refused by
-// name, never ignored.
+// (get_pattern_key); hf_compat 4.1. A field of PEFT's that would change the numbers and is not implemented
+// is refused by name, never ignored; a key that is none of PEFT's is left out with a warning, as PEFT does
+// since 0.14 (PeftConfig.from_peft_type).
 #pragma once
 #include <filesystem>
 

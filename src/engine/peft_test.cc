@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <functional>
 
 #include "engine/tiny_checkpoint.h"
 #include "model/golden_checkpoint.h"
@@ -179,7 +180,10 @@ TEST(PeftConfig, RefusesByName) {
       {{{"layer_replication", Json::array({Json::array({0, 4})})}}, "layer_replication"},
       {{{"trainable_token_indices", {1, 2}}}, "trainable_token_indices"},
       {{{"use_qalora", true}}, "use_qalora"},
-      {{{"some_future_thing", "on"}}, "some_future_thing"},
+      {{{"target_parameters", {"feed_forward.experts.gate_up_proj"}}}, "target_parameters"},
+      {{{"alora_invocation_tokens", {5, 6}}}, "alora_invocation_tokens"},
+      {{{"use_bdlora", {{"nblocks", 2}}}}, "use_bdlora"},
+      {{{"arrow_config", {{"top_k", 3}}}}, "arrow_config"},
       {{{"target_modules", {"nowhere"}}}, "target_modules"},
       {{{"target_modules", "(["}}, "target_modules"},
       {{{"target_modules", 7}}, "target_modules"},
@@ -195,8 +199,67 @@ TEST(PeftConfig, RefusesByName) {
     EXPECT_NE(spec.error().message.find(word), std::string::npos) << spec.error().message;
     EXPECT_NE(spec.error().message.find("c.json"), std::string::npos) << spec.error().message;
   }
-  EXPECT_TRUE(parse_peft(config_with({{"some_future_thing", false}, {"peft_version", "9.9"}, {"eva_config", nullptr}}), "c", base));
+  EXPECT_TRUE(parse_peft(config_with({{"peft_version", "9.9"}, {"eva_config", nullptr}, {"loftq_config", {{"loftq_bits", 4}}}}), "c", base));
   EXPECT_FALSE(parse_peft(Json::array(), "c", base));
+}
+
+// PEFT from 0.14 on drops keys that are none of its LoraConfig's, whatever stands in them, and warns.
+TEST(PeftConfig, KeysThatPeftDoesNotKnowAreLeftOut) {
+  const auto base = tiny_config();
+  const auto plain = parse_peft(config_with({}), "c", base);
+  const auto more = parse_peft(config_with({{"unsloth_fixed", true}, {"enable_lora", {true, false}}, {"some_future_thing", {{"x", 1}}}, {"scaling", 3}}), "c", base);
+  ASSERT_TRUE(plain && more) << more.error().message;
+  ASSERT_EQ(more->modules.size(), plain->modules.size());
+  for (size_t i = 0; i < plain->modules.size(); ++i) {
+    EXPECT_EQ(more->modules[i].path, plain->modules[i].path);
+    EXPECT_EQ(more->modules[i].scale, plain->modules[i].scale);
+  }
+}
+
+// What PEFT gives with missing keys: B stays zero. So an adapter that names more modules than it has weights for is the
+// one that names just those.
+TEST(Peft, ModulesWithoutWeightsStayAsTheBase) {
+  const TempFolder temp;
+  write_tiny_checkpoint(temp.path() / "base", {}, 3);
+  ByteLedger ledger(1ULL << 30);
+  tensor::ThreadPool pool(1);
+  const auto base = *model::Transformer::load(temp.path() / "base", {}, ledger, pool);
+  const fs::path folder = temp.path() / "adapter";
+  const auto load = [&](const std::vector<std::string>& targets, const std::function<bool(const std::string&)>& keep, bool dora = false) {
+    fs::remove_all(folder);
+    write_tiny_adapter(folder, base->config(), 4, 7, 0.2, {{"use_dora", dora}, {"target_modules", targets}});
+    const auto file = *model::SafetensorsFile::open(folder / "adapter_model.safetensors");
+    std::vector<model::TensorToWrite> tensors;
+    for (const auto& [name, tensor] : file->tensors()) {
+      if (keep(name)) tensors.push_back({name, tensor.dtype, tensor.shape, tensor.data});
+    }
+    EXPECT_TRUE(model::write_safetensors(temp.path() / "part", std::move(tensors), {}));
+    fs::rename(temp.path() / "part", folder / "adapter_model.safetensors");
+    const auto spec = read_peft(folder, base->config());
+    return spec ? model::Adapter::load(*spec, *base, ledger, pool) : Result<std::shared_ptr<const model::Adapter>>(spec.error());
+  };
+  const auto is_q = [](const std::string& name) { return name.find(".q_proj.") != std::string::npos; };
+  const auto one = load({"q_proj"}, is_q);
+  ASSERT_TRUE(one) << one.error().message;
+  for (const bool dora : {false, true}) {
+    const auto more = load({"q_proj", "o_proj", "down_proj"}, is_q, dora);
+    ASSERT_TRUE(more) << more.error().message;
+    if (!dora) {
+      EXPECT_EQ((*more)->bytes(), (*one)->bytes());
+    }
+    EXPECT_TRUE((*more)->layer(0).o.empty() && (*more)->layer(0).down.empty());
+    EXPECT_FALSE((*more)->layer(0).qkv.empty());
+  }
+  // A alone does nothing; B alone would work on random numbers.
+  const auto a_alone = load({"q_proj", "o_proj"}, [&](const std::string& name) { return is_q(name) || name.find("o_proj.lora_A") != std::string::npos; });
+  ASSERT_TRUE(a_alone) << a_alone.error().message;
+  EXPECT_TRUE((*a_alone)->layer(0).o.empty());
+  const auto b_alone = load({"q_proj", "o_proj"}, [&](const std::string& name) { return is_q(name) || name.find("o_proj.lora_B") != std::string::npos; });
+  ASSERT_FALSE(b_alone);
+  EXPECT_NE(b_alone.error().message.find("o_proj.lora_A.weight is missing"), std::string::npos) << b_alone.error().message;
+  const auto none = load({"o_proj"}, [](const std::string&) { return false; });
+  ASSERT_FALSE(none);
+  EXPECT_NE(none.error().message.find("changes nothing"), std::string::npos) << none.error().message;
 }
 
 // What a folder can get wrong, each named.
