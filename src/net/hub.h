@@ -4,6 +4,8 @@
 //   models--ORG--NAME/blobs/<etag>                the bytes
 //   models--ORG--NAME/snapshots/<commit>/<path>   -> ../../blobs/<etag>
 //   models--ORG--NAME/refs/<revision>             the commit, no newline
+// Where the file system has no symbolic links the file itself lies in snapshots/ and none in blobs/, as
+// huggingface_hub does it; a file that is there whole is not fetched again.
 //   .locks/models--ORG--NAME/<etag>.lock          flock, the same that Python takes
 //
 // **What is resumed.** A file under way is blobs/<etag>.incomplete. It is kept when a pull ends early
@@ -45,9 +47,11 @@ struct HubOptions {
   static HubOptions from_environment();
 };
 
-// "org/name@rev" in its parts; revision "main" when not given. Fails kInvalid.
+// "org/name:Q4_K_M@rev" in its parts; revision "main" when not given, quant "" then (it may also follow the revision).
+// `quant` chooses among the GGUF files of a repository: what stands in their names, or a whole name. Fails kInvalid.
 struct RepoName {
   std::string repo, revision;
+  std::string quant = "";
   std::string folder() const;  // "models--org--name"
 };
 Result<RepoName> parse_repo(const std::string& text);
@@ -64,31 +68,55 @@ struct CachedModel {
 // left out.
 Result<std::vector<CachedModel>> list_cached(const HubOptions& options);
 
+// One of the GGUF models among these paths, as gguf_models() gives them: the one whose name has `quant` in it, or the
+// default where that is "" (Q4_K_M, else Q8_0, …: kQuantOrder in hub_cache.cc; else the first). nullopt: none has it.
+std::optional<std::string> choose_gguf(const std::vector<std::string>& models, const std::string& quant);
+// The GGUF models among the paths, ascending: of a split one its first part; no projectors (mmproj) and no imatrix.
+std::vector<std::string> gguf_models(const std::vector<std::string>& paths);
+// Whether `path` is the GGUF model `first` or another part of it.
+bool is_part_of_gguf(const std::string& path, const std::string& first);
+
 // The folder or .gguf file that `model` means: "" the starter model, a path that exists, or a hub id
-// org/name[@revision] in the cache. A folder that has .safetensors is itself the model, one with a
-// single .gguf means that file. No network. Fails kNotFound with all places tried, kInvalid (several
-// .gguf files, neither folder nor model).
+// org/name[:quant][@revision] in the cache. A folder that has .safetensors is itself the model, one with a
+// single .gguf (or the parts of one) means that file; of several in the cache choose_gguf(). No network.
+// Fails kNotFound with all places tried, kInvalid (a folder with several .gguf files, neither folder nor model).
 Result<std::filesystem::path> resolve_model(const std::string& model, const HubOptions& options);
+// The PEFT folder that `adapter` means: a folder that exists, or a hub id org/name[@revision] in the cache. No network.
+// Fails kNotFound.
+Result<std::filesystem::path> resolve_adapter(const std::string& adapter, const HubOptions& options);
+
+// What to fetch, and whether at all.
+struct PullChoice {
+  // Patterns of Python's fnmatch ("*" also matches "/", "dir/" is all below it), as hf download has them. Given `include`,
+  // files that match one, whatever they are; else those that matter here. Never those that match one of `exclude`.
+  std::vector<std::string> include, exclude;
+  // Asked before any weights are fetched, with config.json's text ("" where the weights need none) and the
+  // general.architecture of GGUF files where the hub knows it (else ""). An error ends the pull. May be null.
+  std::function<Status(const std::string& config, const std::string& gguf_architecture)> judge;
+};
 
 struct PullProgress {
   std::string file;  // the one under way
   uint64_t bytes_done = 0, bytes_total = 0;  // of the whole pull
   int files = 0;          // of the whole pull
   int files_skipped = 0;  // that the repository has and nobody needs here
+  std::string gguf;       // the one chosen of several GGUF models; "" when there was no choice
+  int gguf_models = 0;    // among which
 };
 
 // The snapshot's folder of org/name at that revision, where the cache has it. No network.
 std::optional<std::filesystem::path> cached_snapshot(const RepoName& name, const HubOptions& options);
 
-// Fetches the files that matter here (safetensors, GGUF, JSON, tokenizer, template and README) of
-// org/name[@revision] and gives the snapshot's folder; never .bin, .h5, .msgpack, onnx/, openvino/,
-// original/. What is there already, whole, is not fetched again; what broke off goes on where it
+// Fetches the files that matter here (safetensors, or else one GGUF model; JSON, tokenizer, template and README) of
+// org/name[:quant][@revision] and gives the snapshot's folder; without `include` never .bin, .h5, .msgpack, onnx/,
+// openvino/, original/. What is there already, whole, is not fetched again; what broke off goes on where it
 // stopped (above). The token is sent to the endpoint's origin only; from an https endpoint no step
 // leads to plain http. Fails kInvalid (a name that is none, a certificate not trusted), kNotFound
-// (repository, revision, no weights in a format read here), kUnavailable (network, disk, 401/403 with
+// (repository, revision, quantisation, no weights in a format read here), kUnavailable (network, disk, 401/403 with
 // what to do), kExhausted (disk full), kCorrupt (content that is not what its hash says), kCancelled.
 // Threads: calls `progress`, which may be null, on this one.
 Result<std::filesystem::path> pull(const std::string& repo_at_revision, const HubOptions& options,
+                                   const PullChoice& choice,
                                    const std::function<void(const PullProgress&)>& progress,
                                    const std::atomic<bool>* cancel);
 

@@ -12,6 +12,39 @@ namespace {
 
 const RepoName kStarter{"colony/SmolLM2-135M-Instruct-GGUF", "main"};
 
+// Which quantisation where none is named. The first two as llama.cpp and Ollama choose, then what keeps most of the
+// model for its size among the types that are read here.
+constexpr const char* kQuantOrder[] = {"Q4_K_M", "Q8_0", "Q4_K_S", "Q5_K_M", "Q5_K_S", "Q6_K", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "BF16", "F16", "FP16", "F32", "FP32"};
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+// "dir/M-Q4_K_M-00001-of-00002.gguf" without its number and ending: "dir/M-Q4_K_M".
+std::string gguf_stem(const std::string& path) {
+  const std::string stem = path.substr(0, path.size() - std::string_view(".gguf").size());
+  constexpr size_t kTail = std::string_view("-00001-of-00002").size();
+  if (stem.size() <= kTail) return stem;
+  const std::string tail = stem.substr(stem.size() - kTail);
+  for (size_t i = 0; i < kTail; ++i) {
+    const char form = std::string_view("-00000-of-00000")[i];
+    if (form == '0' ? std::isdigit(static_cast<unsigned char>(tail[i])) == 0 : tail[i] != form) return stem;
+  }
+  return stem.substr(0, stem.size() - kTail);
+}
+
+// "Q4_K" is in "m-Q4_K.gguf" and not in "m-Q4_K_M.gguf" nor "m-IQ4_K.gguf".
+bool has_quant(const std::string& stem, const std::string& quant) {
+  const std::string text = lower(stem), wanted = lower(quant);
+  const auto word = [&](size_t at) { return std::isalnum(static_cast<unsigned char>(text[at])) != 0; };
+  for (size_t at = text.find(wanted); at != std::string::npos; at = text.find(wanted, at + 1)) {
+    const size_t end = at + wanted.size();
+    if ((at == 0 || !word(at - 1)) && (end == text.size() || (!word(end) && text[end] != '_'))) return true;
+  }
+  return false;
+}
+
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
@@ -68,25 +101,77 @@ std::vector<fs::path> below(const fs::path& folder) {
   return entries<fs::recursive_directory_iterator>(folder);
 }
 
-// A snapshot as what the loaders take: its folder, or its only .gguf file. Repositories of GGUF
-// files often have a config.json beside them, so that alone does not make a folder.
+// A folder as what the loaders take: itself, or its only .gguf model. Repositories of GGUF files often have a config.json
+// beside them, so that alone does not make a folder.
 Result<fs::path> model_in(const fs::path& folder) {
   std::error_code ignored;
-  std::vector<std::string> gguf;
+  std::vector<std::string> files;
   for (const auto& path : in(folder)) {
+    if (path.filename().string().starts_with('.')) continue;  // such as ._model.gguf, which macOS leaves on foreign disks
     if (path.extension() == ".safetensors" && fs::exists(path, ignored)) return folder;
-    if (path.extension() == ".gguf") gguf.push_back(path.string());
+    files.push_back(path.string());
   }
+  const auto gguf = gguf_models(files);
   if (gguf.size() == 1) return fs::path(gguf[0]);
   if (gguf.size() > 1) {
-    return invalid("{}: {} .gguf files in it; name one of them, such as --model {}",
+    return invalid("{}: {} .gguf models in it; name one of them, such as --model {}",
                    folder.string(), gguf.size(), gguf[0]);
   }
   if (fs::exists(folder / "config.json", ignored)) return folder;
   return not_found("{}: no .safetensors, no config.json and no .gguf file in it", folder.string());
 }
 
+// The same of a snapshot in the cache, where a name says which of several .gguf models, wherever they lie.
+Result<fs::path> model_in_snapshot(const fs::path& snapshot, const RepoName& name) {
+  std::error_code ignored;
+  std::vector<std::string> files;
+  for (const auto& path : below(snapshot)) {
+    if (path.parent_path() == snapshot && path.extension() == ".safetensors" && name.quant.empty() && fs::exists(path, ignored)) return snapshot;
+    if (path.extension() == ".gguf" && fs::exists(path, ignored)) files.push_back(path.lexically_relative(snapshot).string());
+  }
+  const auto models = gguf_models(files);
+  if (const auto chosen = choose_gguf(models, name.quant)) return snapshot / *chosen;
+  if (name.quant.empty()) return model_in(snapshot);
+  std::string there;
+  for (const auto& model : models) there += (there.empty() ? "" : ", ") + model;
+  return not_found("{}: no GGUF file for {} in it{}; fetch it with: colony pull {}:{}{}", snapshot.string(), name.quant,
+                   there.empty() ? "" : " (there: " + there + ")", name.repo, name.quant, name.revision == "main" ? "" : "@" + name.revision);
+}
+
 }  // namespace
+
+std::vector<std::string> gguf_models(const std::vector<std::string>& paths) {
+  std::vector<std::string> out;
+  for (const auto& path : paths) {
+    const std::string file = lower(path.substr(path.rfind('/') + 1));
+    if (!file.ends_with(".gguf") || file.find("mmproj") != std::string::npos || file.find("imatrix") != std::string::npos) continue;
+    if (gguf_stem(path).size() + std::string_view(".gguf").size() == path.size() || path.find("-00001-of-", gguf_stem(path).size()) != std::string::npos) out.push_back(path);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+bool is_part_of_gguf(const std::string& path, const std::string& first) {
+  return path.ends_with(".gguf") && (path == first || (gguf_stem(path) == gguf_stem(first) && path.size() == first.size()));
+}
+
+std::optional<std::string> choose_gguf(const std::vector<std::string>& models, const std::string& quant) {
+  const auto find = [&](const std::string& wanted) -> std::optional<std::string> {
+    std::optional<std::string> best;  // the shortest: one that says nothing more
+    for (const auto& model : models) {
+      const bool named = model == wanted || model.ends_with("/" + wanted);
+      if ((named || has_quant(gguf_stem(model), wanted)) && (!best || model.size() < best->size())) best = model;
+    }
+    return best;
+  };
+  if (!quant.empty()) return find(quant);
+  if (models.size() > 1) {
+    for (const char* usual : kQuantOrder) {
+      if (auto found = find(usual)) return found;
+    }
+  }
+  return models.empty() ? std::nullopt : std::optional(models.front());
+}
 
 HubOptions HubOptions::from_environment() {
   HubOptions o;
@@ -129,9 +214,16 @@ std::string RepoName::folder() const {
 
 Result<RepoName> parse_repo(const std::string& text) {
   RepoName name;
-  const size_t at = text.find('@');
-  name.repo = text.substr(0, at);
-  name.revision = at == std::string::npos ? "main" : text.substr(at + 1);
+  name.repo = text;
+  name.revision = "main";
+  bool has_quant = false, has_revision = false;
+  for (size_t at = name.repo.find_last_of("@:"); at != std::string::npos; at = name.repo.find_last_of("@:")) {
+    bool& has = name.repo[at] == ':' ? has_quant : has_revision;
+    if (has) return invalid("'{}' is no hub id: two {} in it", text, name.repo[at] == ':' ? "quantisations" : "revisions");
+    has = true;
+    (name.repo[at] == ':' ? name.quant : name.revision) = name.repo.substr(at + 1);
+    name.repo.resize(at);
+  }
   const auto word = [](const std::string& s, const char* more) {
     return !s.empty() && s.size() <= 200 &&
            std::all_of(s.begin(), s.end(),
@@ -147,10 +239,11 @@ Result<RepoName> parse_repo(const std::string& text) {
   const bool two =
       slash != std::string::npos && name.repo.find('/', slash + 1) == std::string::npos;
   if (!two || !word(name.repo, "-_./") || name.repo.find("--") != std::string::npos) {
-    return invalid("'{}' is no hub id, expected org/name or org/name@revision", text);
+    return invalid("'{}' is no hub id, expected org/name, org/name@revision or org/name:quantisation", text);
   }
   if (!word(name.revision, "-_./"))
     return invalid("'{}': '{}' is no revision", text, name.revision);
+  if (has_quant && !word(name.quant, "-_./")) return invalid("'{}': '{}' is no quantisation, such as Q4_K_M", text, name.quant);
   return name;
 }
 
@@ -223,7 +316,7 @@ Result<fs::path> resolve_model(const std::string& model, const HubOptions& optio
     name = std::move(*given);
   }
   const auto snapshot = cached_snapshot(name, options);
-  if (snapshot) return model_in(*snapshot);
+  if (snapshot) return model_in_snapshot(*snapshot, name);
   const fs::path repo = options.cache / name.folder();
   if (model.empty()) {
     return not_found(
@@ -233,6 +326,22 @@ Result<fs::path> resolve_model(const std::string& model, const HubOptions& optio
   }
   return not_found("{}: no such folder or file, and {} has no revision {}; fetch it with: colony pull {}", model,
                    repo.string(), name.revision, model);
+}
+
+Result<fs::path> resolve_adapter(const std::string& adapter, const HubOptions& options) {
+  std::error_code ignored;
+  if (fs::exists(adapter, ignored)) return fs::path(adapter);
+  const auto name = parse_repo(adapter);
+  if (!name) return not_found("adapter {}: no such folder, and {}", adapter, name.error().message);
+  const auto snapshot = cached_snapshot(*name, options);
+  if (!snapshot) {
+    return not_found("adapter {}: no such folder, and {} has no revision {}; fetch it with: colony pull {}", adapter,
+                     (options.cache / name->folder()).string(), name->revision, adapter);
+  }
+  if (!fs::exists(*snapshot / "adapter_config.json", ignored)) {
+    return not_found("adapter {}: {} holds no adapter_config.json, so it is no adapter, or was fetched in part: colony pull {}", adapter, snapshot->string(), adapter);
+  }
+  return *snapshot;
 }
 
 }  // namespace colony::net

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,6 +81,13 @@ bool wanted(const std::string& path) {
     if (name.ends_with(end)) return true;
   }
   return name.starts_with("tokenizer");
+}
+
+// As huggingface_hub's filter_repo_objects.
+bool matches_any(const std::string& path, const std::vector<std::string>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    return ::fnmatch((pattern.ends_with('/') ? pattern + "*" : pattern).c_str(), path.c_str(), FNM_NOESCAPE) == 0;
+  });
 }
 
 bool is_weights(const std::string& path) {
@@ -175,10 +183,11 @@ struct Attempt {
 
 class Puller {
  public:
-  Puller(RepoName name, const HubOptions& options,
+  Puller(RepoName name, const HubOptions& options, const PullChoice& choice,
          const std::function<void(const PullProgress&)>& progress, const std::atomic<bool>* cancel)
       : name_(std::move(name)),
         options_(options),
+        choice_(choice),
         client_({.token = options.token,
                  .token_origin = origin_of(options.endpoint),
                  .https_only = origin_of(options.endpoint).starts_with("https://"),
@@ -190,15 +199,16 @@ class Puller {
 
   Result<fs::path> run() {
     ASSIGN_OR_RETURN(const auto paths, list());
+    seen_.files = static_cast<int>(paths.size());
+    for (const char* folder : {"blobs", "snapshots", "refs"})
+      RETURN_IF_ERROR(make_folder(repo_ / folder));
+    RETURN_IF_ERROR(ask_judge(paths));
     std::vector<Remote> files;
     for (const auto& path : paths) {
       ASSIGN_OR_RETURN(auto remote, metadata(path));
       seen_.bytes_total += remote.size;
       files.push_back(std::move(remote));
     }
-    seen_.files = static_cast<int>(files.size());
-    for (const char* folder : {"blobs", "snapshots", "refs"})
-      RETURN_IF_ERROR(make_folder(repo_ / folder));
     std::error_code ignored;
     if (const fs::path tag = options_.cache / "CACHEDIR.TAG"; !fs::exists(tag, ignored)) {
       (void)write_file(tag,  // a courtesy to backups
@@ -208,7 +218,7 @@ class Puller {
     for (auto& file : files) RETURN_IF_ERROR(fetch(file));
     const fs::path snapshot = repo_ / "snapshots" / commit_;
     RETURN_IF_ERROR(make_folder(snapshot));
-    for (const auto& file : files) RETURN_IF_ERROR(link(snapshot, file));
+    RETURN_IF_ERROR(link_all(files));
     if (name_.revision != commit_) {
       const fs::path ref = repo_ / "refs" / name_.revision;
       RETURN_IF_ERROR(make_folder(ref.parent_path()));
@@ -218,6 +228,25 @@ class Puller {
   }
 
  private:
+  // Whether the weights among `paths` can be of use, before they are fetched.
+  Status ask_judge(const std::vector<std::string>& paths) {
+    if (!choice_.judge) return {};
+    const auto has = [&](const char* path) { return std::find(paths.begin(), paths.end(), path) != paths.end(); };
+    const bool adapter = has("adapter_config.json");
+    const bool safetensors = std::any_of(paths.begin(), paths.end(), [](const std::string& path) { return path.ends_with(".safetensors"); });
+    const bool gguf = std::any_of(paths.begin(), paths.end(), [](const std::string& path) { return path.ends_with(".gguf"); });
+    std::string config;
+    if (safetensors && !adapter && has("config.json")) {
+      ASSIGN_OR_RETURN(auto remote, metadata("config.json"));
+      seen_.bytes_total = remote.size;
+      RETURN_IF_ERROR(fetch(remote));
+      ASSIGN_OR_RETURN(config, read_file(place_of(remote), 16 << 20));
+      seen_.bytes_done = seen_.bytes_total = 0;
+    }
+    if (config.empty() && !(gguf && !gguf_architecture_.empty())) return {};
+    return choice_.judge(config, gguf ? gguf_architecture_ : "");
+  }
+
   std::string what() const { return name_.repo + "@" + name_.revision; }
   std::string what(const Remote& file) const { return what() + ": " + file.path; }
 
@@ -315,6 +344,10 @@ class Puller {
     if (!json->contains("siblings") || !(*json)["siblings"].is_array()) {
       return corrupt("{}: the hub's answer lists no files", what());
     }
+    if (json->contains("gguf") && (*json)["gguf"].is_object()) {
+      const auto architecture = get_string((*json)["gguf"], "architecture", "the hub's answer");
+      if (architecture && *architecture) gguf_architecture_ = **architecture;
+    }
     std::vector<std::string> paths;
     bool weights = false;
     std::string foreign;
@@ -325,7 +358,7 @@ class Puller {
         return corrupt("{}: the hub lists a file named {}, which is refused", what(),
                        to_line(path.value_or("")));
       }
-      if (wanted(*path)) {
+      if ((choice_.include.empty() ? wanted(*path) : matches_any(*path, choice_.include)) && !matches_any(*path, choice_.exclude)) {
         paths.push_back(*path);
         weights |= is_weights(*path);
       } else {
@@ -334,7 +367,9 @@ class Puller {
       }
       if (paths.size() > kFilesMax) return exhausted("{}: more than {} files", what(), kFilesMax);
     }
-    if (!weights && !foreign.empty()) {
+    if (!choice_.include.empty() || !choice_.exclude.empty()) {
+      if (paths.empty()) return not_found("{}: no file in it that --include and --exclude leave", what());
+    } else if (!weights && !foreign.empty()) {
       return not_found(
           "{}: no .safetensors and no .gguf file in it, and {} is a format not read here; "
           "look for a conversion (for some, the revision refs/pr/N)",
@@ -344,7 +379,34 @@ class Puller {
       return not_found("{}: no safetensors, GGUF, JSON or tokenizer file in it", what());
     std::sort(paths.begin(), paths.end());
     paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
+    RETURN_IF_ERROR(choose_weights(paths));
     return paths;
+  }
+
+  // Of safetensors and several GGUF models, those that were asked for.
+  Status choose_weights(std::vector<std::string>& paths) {
+    const auto drop = [&](const std::function<bool(const std::string&)>& which) { seen_.files_skipped += static_cast<int>(std::erase_if(paths, which)); };
+    const auto models = gguf_models(paths);
+    if (name_.quant.empty()) {
+      if (!choice_.include.empty() || models.empty()) return {};
+      const bool folder = std::any_of(paths.begin(), paths.end(), [](const std::string& path) {
+        return path.ends_with(".safetensors") && path.find('/') == std::string::npos && path != "adapter_model.safetensors";
+      });
+      if (folder) {
+        drop([](const std::string& path) { return path.ends_with(".gguf"); });
+        return {};
+      }
+    }
+    const auto chosen = choose_gguf(models, name_.quant);
+    if (!chosen) {
+      std::string there;
+      for (size_t i = 0; i < std::min<size_t>(models.size(), 40); ++i) there += (i == 0 ? "" : ", ") + models[i];
+      return not_found("{}: no GGUF file for {} in it{}", what(), name_.quant, there.empty() ? "" : "; there are " + there);
+    }
+    drop([&](const std::string& path) { return path.ends_with(".gguf") ? !is_part_of_gguf(path, *chosen) : path.ends_with(".safetensors"); });
+    if (models.size() > 1) seen_.gguf = *chosen;
+    seen_.gguf_models = static_cast<int>(models.size());
+    return {};
   }
 
   Result<Remote> metadata(const std::string& path) {
@@ -379,9 +441,21 @@ class Puller {
 
   fs::path blob_of(const Remote& file) const { return repo_ / "blobs" / file.etag; }
 
+  fs::path in_snapshot(const Remote& file) const { return repo_ / "snapshots" / commit_ / file.path; }
+
+  // Where the content lies: its blob, or the snapshot where there are no links. A commit's file never changes, and it
+  // came there whole.
+  fs::path place_of(const Remote& file) const {
+    std::error_code ignored;
+    const fs::path at = in_snapshot(file);
+    const bool own = fs::is_regular_file(fs::symlink_status(at, ignored)) && fs::file_size(at, ignored) == file.size;
+    return own ? at : blob_of(file);
+  }
+
   bool is_there(const Remote& file) const {
     std::error_code ignored;
-    return fs::exists(blob_of(file), ignored) && fs::file_size(blob_of(file), ignored) == file.size;
+    const fs::path at = place_of(file);
+    return fs::exists(at, ignored) && fs::file_size(at, ignored) == file.size;
   }
 
   // The lock of a blob, waited for; without descriptor where locks do not work. Fails kCancelled.
@@ -591,34 +665,51 @@ class Puller {
     return {Attempt::kStop, unavailable("{}: more than {} redirects", what(file), kRedirectsMax)};
   }
 
-  static Status link(const fs::path& snapshot, const Remote& file) {
-    const fs::path at = snapshot / file.path;
-    RETURN_IF_ERROR(make_folder(at.parent_path()));
-    fs::path target = "../..";
-    for ([[maybe_unused]] const auto& part : fs::path(file.path).parent_path()) target /= "..";
-    target /= fs::path("blobs") / file.etag;
-    std::error_code problem;
-    if (fs::is_symlink(at, problem) && fs::read_symlink(at, problem) == target) return {};
-    const fs::path beside = at.string() + fmt::format(".{}.tmp", ::getpid());
-    fs::remove(beside, problem);
-    fs::create_symlink(target, beside, problem);
-    if (!problem) fs::rename(beside, at, problem);
-    if (problem) return unavailable("{}: {}", at.string(), problem.message());
+  // Puts the files into the snapshot: links to the blobs, or the blobs themselves where there are no links. A blob that
+  // several files share is copied for all but the last.
+  Status link_all(const std::vector<Remote>& files) {
+    for (size_t i = 0; i < files.size(); ++i) {
+      const Remote& file = files[i];
+      const fs::path at = in_snapshot(file);
+      if (place_of(file) == at) continue;
+      RETURN_IF_ERROR(make_folder(at.parent_path()));
+      fs::path target = "../..";
+      for ([[maybe_unused]] const auto& part : fs::path(file.path).parent_path()) target /= "..";
+      target /= fs::path("blobs") / file.etag;
+      std::error_code problem;
+      if (fs::is_symlink(at, problem) && fs::read_symlink(at, problem) == target) continue;
+      const fs::path beside = at.string() + fmt::format(".{}.tmp", ::getpid());
+      fs::remove(beside, problem);
+      fs::create_symlink(target, beside, problem);
+      if (problem) {  // as on FAT, exFAT and some network file systems
+        if (!said_no_links_) log_info("{}: no symbolic links here ({}); the files themselves go into snapshots/", repo_.string(), problem.message());
+        said_no_links_ = true;
+        const bool shared = std::any_of(files.begin() + static_cast<std::ptrdiff_t>(i) + 1, files.end(), [&](const Remote& other) { return other.etag == file.etag; });
+        problem.clear();
+        if (shared) fs::copy_file(blob_of(file), beside, fs::copy_options::overwrite_existing, problem);
+        else fs::rename(blob_of(file), beside, problem);
+      }
+      if (!problem) fs::rename(beside, at, problem);
+      if (problem) return unavailable("{}: {}", at.string(), problem.message());
+    }
     return {};
   }
 
   const RepoName name_;
   const HubOptions& options_;
+  const PullChoice& choice_;
   HttpClient client_;
   const std::function<void(const PullProgress&)>& progress_;
   const fs::path repo_;
-  std::string commit_;
+  std::string commit_, gguf_architecture_;
+  bool said_no_links_ = false;
   PullProgress seen_;
 };
 
 }  // namespace
 
 Result<fs::path> pull(const std::string& repo_at_revision, const HubOptions& options,
+                      const PullChoice& choice,
                       const std::function<void(const PullProgress&)>& progress,
                       const std::atomic<bool>* cancel) {
   ASSIGN_OR_RETURN(auto name, parse_repo(repo_at_revision));
@@ -626,7 +717,7 @@ Result<fs::path> pull(const std::string& repo_at_revision, const HubOptions& opt
     if (const auto there = cached_snapshot(name, options)) return *there;
     return unavailable("{}: not in {}, and HF_HUB_OFFLINE is set, nothing is fetched", repo_at_revision, options.cache.string());
   }
-  return Puller(std::move(name), options, progress, cancel).run();
+  return Puller(std::move(name), options, choice, progress, cancel).run();
 }
 
 }  // namespace colony::net

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -113,7 +114,7 @@ class HubTest : public ::testing::Test {
 
   Result<fs::path> pull_it(const std::string& repo) {
     return pull(
-        repo, options_,
+        repo, options_, choice_,
         [&](const PullProgress& p) {
           EXPECT_LE(p.bytes_done, p.bytes_total);
           done_ = p.bytes_done;
@@ -160,6 +161,7 @@ class HubTest : public ::testing::Test {
   }
 
   HubOptions options_;
+  PullChoice choice_;
   uint64_t done_ = 0;
   PullProgress last_;
 };
@@ -318,7 +320,7 @@ TEST_F(HubTest, ProcessesAtOnceFetchABlobOnce) {
   std::vector<pid_t> children;
   for (int i = 0; i < 3; ++i) {
     const pid_t pid = ::fork();
-    if (pid == 0) ::_exit(pull("ok/slow", options_, nullptr, nullptr) ? 0 : 1);
+    if (pid == 0) ::_exit(pull("ok/slow", options_, {}, nullptr, nullptr) ? 0 : 1);
     children.push_back(pid);
   }
   for (const pid_t pid : children) {
@@ -339,10 +341,132 @@ TEST_F(HubTest, WaitingForALockCanBeInterrupted) {
   std::atomic<bool> cancel{false};
   // The file before it in the list is done: the next one is the locked one.
   const auto stopped = pull(
-      "ok/model", options_, [&](const PullProgress& p) { cancel = p.bytes_done == 23; }, &cancel);
+      "ok/model", options_, {}, [&](const PullProgress& p) { cancel = p.bytes_done == 23; }, &cancel);
   ::close(fd);
   ASSERT_FALSE(stopped);
   EXPECT_EQ(stopped.error().code, ErrorCode::kCancelled);
+}
+
+// The paths below a snapshot, ascending.
+std::vector<std::string> paths_in(const fs::path& snapshot) {
+  std::vector<std::string> out;
+  for (const auto& entry : fs::recursive_directory_iterator(snapshot)) {
+    if (!entry.is_directory()) out.push_back(entry.path().lexically_relative(snapshot).string());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+using Paths = std::vector<std::string>;
+
+TEST_F(HubTest, OneQuantisationOfSeveral) {
+  const auto by_default = pull_it("ok/quants");
+  ASSERT_TRUE(by_default) << by_default.error().message;
+  EXPECT_EQ(paths_in(*by_default), (Paths{"README.md", "config.json", "m-Q4_K_M.gguf"}));
+  EXPECT_EQ(last_.gguf, "m-Q4_K_M.gguf");
+  EXPECT_EQ(last_.gguf_models, 6);  // without the projector
+  EXPECT_EQ(*resolve_model("ok/quants", options_), *by_default / "m-Q4_K_M.gguf");
+  EXPECT_EQ(resolve_model("ok/quants:Q8_0", options_).error().code, ErrorCode::kNotFound);
+  for (const auto& [name, file] : std::map<std::string, std::string>{{"ok/quants:q8_0", "m-Q8_0.gguf"}, {"ok/quants:Q4_K", "m-Q4_K.gguf"},
+                                                                     {"ok/quants:IQ4_K_M@main", "m-IQ4_K_M.gguf"}, {"ok/quants@main:m-F16.gguf", "m-F16.gguf"}}) {
+    const auto snapshot = pull_it(name);
+    ASSERT_TRUE(snapshot) << snapshot.error().message;
+    EXPECT_EQ(*resolve_model(name, options_), *snapshot / file) << name;
+    EXPECT_EQ(*resolve_model("ok/quants", options_), *snapshot / "m-Q4_K_M.gguf") << "the default stays";
+  }
+  const auto none = pull_it("ok/quants:Q6_K");
+  EXPECT_EQ(none.error().code, ErrorCode::kNotFound);
+  EXPECT_NE(none.error().message.find("m-Q2_K.gguf"), std::string::npos) << none.error().message;
+  const auto next = pull_it("ok/noquant4");
+  ASSERT_TRUE(next) << next.error().message;
+  EXPECT_EQ(paths_in(*next), (Paths{"README.md", "m-Q8_0.gguf"}));
+  // All parts of a split one, wherever they lie; the first part stands for it.
+  const auto split = pull_it("ok/split:Q5_K_M");
+  ASSERT_TRUE(split) << split.error().message;
+  EXPECT_EQ(paths_in(*split), (Paths{"Q5_K_M/m-Q5_K_M-00001-of-00002.gguf", "Q5_K_M/m-Q5_K_M-00002-of-00002.gguf"}));
+  EXPECT_EQ(*resolve_model("ok/split", options_), *split / "Q5_K_M/m-Q5_K_M-00001-of-00002.gguf");
+  // A folder of safetensors needs no GGUF, unless one is named.
+  const auto both = pull_it("ok/both");
+  ASSERT_TRUE(both) << both.error().message;
+  EXPECT_EQ(paths_in(*both), (Paths{"config.json", "model.safetensors"}));
+  EXPECT_EQ(*resolve_model("ok/both", options_), *both);
+  ASSERT_TRUE(pull_it("ok/both:Q8_0"));
+  EXPECT_EQ(*resolve_model("ok/both:Q8_0", options_), *both / "m-Q8_0.gguf");
+  for (const char* bad : {"ok/m:", "ok/m:a:b", "ok/m@a@b", "ok/m:../x", "ok/m:a b"}) EXPECT_FALSE(parse_repo(bad)) << bad;
+}
+
+TEST_F(HubTest, IncludeAndExcludeAsFnmatch) {
+  choice_.include = {"*.json", "pytorch*"};
+  choice_.exclude = {"onnx/"};
+  const auto some = pull_it("ok/model");
+  ASSERT_TRUE(some) << some.error().message;
+  EXPECT_EQ(paths_in(*some), (Paths{"config.json", "pytorch_model.bin", "sub/tokenizer.json"}));
+  choice_ = {.include = {}, .exclude = {"*.safetensors"}, .judge = nullptr};
+  options_.cache += "-2";
+  const auto light = pull_it("ok/model");
+  ASSERT_TRUE(light) << light.error().message;
+  EXPECT_EQ(paths_in(*light), (Paths{"config.json", "sub/tokenizer.json"}));
+  choice_ = {.include = {"*.xyz"}, .exclude = {}, .judge = nullptr};
+  EXPECT_EQ(pull_it("ok/model").error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(HubTest, TheFamilyIsJudgedBeforeWeightsAreFetched) {
+  std::string config, architecture;
+  int asked = 0;
+  choice_.judge = [&](const std::string& text, const std::string& gguf) -> Status {
+    ++asked;
+    config = text;
+    architecture = gguf;
+    return invalid("no such family");
+  };
+  const size_t before = server_log().size();
+  EXPECT_NE(pull_it("ok/bert").error().message.find("no such family"), std::string::npos);
+  EXPECT_EQ(config, R"({"model_type": "bert"})");
+  const auto log = server_log();
+  for (size_t i = before; i < log.size(); ++i) EXPECT_EQ(log[i]["path"].get<std::string>().find("model.safetensors"), std::string::npos) << "weights were asked for";
+  EXPECT_FALSE(fs::exists(options_.cache / "models--ok--bert/refs/main"));
+  EXPECT_FALSE(pull_it("ok/falcongguf"));
+  EXPECT_EQ(architecture, "falcon");
+  EXPECT_EQ(asked, 2);
+  // Not asked about what needs no config.json here: adapters, GGUF files of no known architecture, a tokenizer alone.
+  EXPECT_TRUE(pull_it("ok/adapter"));
+  EXPECT_TRUE(pull_it("ok/quants"));
+  choice_.include = {"tokenizer*"};
+  EXPECT_TRUE(pull_it("ok/bert"));
+  EXPECT_EQ(asked, 2);
+  const auto adapter = resolve_adapter("ok/adapter", options_);
+  ASSERT_TRUE(adapter) << adapter.error().message;
+  EXPECT_TRUE(fs::exists(*adapter / "adapter_model.safetensors"));
+  EXPECT_EQ(resolve_adapter("ok/quants", options_).error().code, ErrorCode::kNotFound);
+  EXPECT_NE(resolve_adapter("ok/nothing", options_).error().message.find("colony pull ok/nothing"), std::string::npos);
+  EXPECT_EQ(*resolve_adapter(options_.cache.string(), options_), options_.cache);
+}
+
+// A cache as a pull leaves it where symlink() fails: the files themselves in snapshots/, nothing in blobs/. This test
+// moves them so; tests/e2e/hub_links_test.py takes symlink() away from the program.
+TEST_F(HubTest, ACacheWithoutLinksIsUsedAsItIs) {
+  const auto linked = pull_it("ok/same");
+  ASSERT_TRUE(linked) << linked.error().message;
+  for (const auto& path : paths_in(*linked)) {
+    const fs::path file = *linked / path, blob = fs::canonical(file);
+    fs::remove(file);
+    fs::copy_file(blob, file);
+  }
+  fs::remove_all(options_.cache / "models--ok--same/blobs");
+  const auto gets = [&] {
+    int count = 0;
+    for (const auto& line : server_log()) count += line["method"] == "GET" && line["path"].get<std::string>().find("/same/") != std::string::npos && line["path"].get<std::string>().find("/api/") == std::string::npos;
+    return count;
+  };
+  const int before = gets();
+  const auto again = pull_it("ok/same");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(gets(), before) << "what is there is not fetched again";
+  EXPECT_EQ(paths_in(*again), (Paths{"config.json", "model.safetensors", "sub/config.json"}));
+  EXPECT_EQ(list_cached(options_)->at(0).files, 3);
+  // A file of another length is none of this commit's.
+  ASSERT_TRUE(write_file(*again / "config.json", "{"));
+  ASSERT_TRUE(pull_it("ok/same"));
+  EXPECT_EQ(*read_file(*again / "config.json"), R"({"model_type": "llama"})");
 }
 
 TEST_F(HubTest, TriesAgainWhenTheServerIsBusy) {
@@ -489,7 +613,7 @@ TEST_F(HubTest, WhatIsNotThereIsNamed) {
 TEST_F(HubTest, CanBeInterruptedAndGoesOnLater) {
   std::atomic<bool> cancel{false};
   const auto stopped = pull(
-      "ok/model", options_,
+      "ok/model", options_, {},
       [&](const PullProgress& p) {
         if (p.bytes_done > 50'000) cancel.store(true);
       },

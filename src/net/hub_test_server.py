@@ -13,7 +13,7 @@ the large file), downgrade (from TLS to plain HTTP), loop (redirects without end
 large file: drop (breaks off twice, ranges work), wrong (content is not its hash), elsewhere (at another
 host), longer (more than promised), norange (ranges are ignored), norangedrop (and broken off too),
 halferror (a 503 whose page breaks off), badrange (a range that is not the one asked for), stall (stands
-still), slow (takes .4 s), expired (the first address answers 403).
+still), slow (takes .4 s), expired (the first address answers 403). Those of OTHER have files of their own.
 """
 import hashlib
 import http.server
@@ -32,6 +32,19 @@ FILES = {
     "pytorch_model.bin": b"never asked for",
     "onnx/model.json": b"{}",
 }
+LLAMA, BERT = b'{"model_type": "llama"}', b'{"model_type": "bert"}'
+QUANTS = {f"m-{q}.gguf": b"GGUF" + q.encode() for q in ("F16", "IQ4_K_M", "Q2_K", "Q4_K", "Q8_0", "mmproj-Q4_K_M")}
+# Repositories with other files, by name.
+OTHER = {
+    "quants": {"README.md": b"x", "config.json": BERT, **QUANTS, "m-Q4_K_M.gguf": b"GGUFQ4_K_M"},
+    "noquant4": {"README.md": b"x", **QUANTS},
+    "split": {f"{q}/m-{q}-0000{i}-of-00002.gguf": b"GGUF%d" % i + q.encode() for q in ("Q5_K_M", "Q8_0") for i in (1, 2)},
+    "both": {"config.json": LLAMA, "model.safetensors": b"st", "m-Q8_0.gguf": b"GGUF"},
+    "bert": {"config.json": BERT, "model.safetensors": b"st", "tokenizer.json": b"{}"},
+    "falcongguf": {"m-Q8_0.gguf": b"GGUF"},
+    "adapter": {"adapter_config.json": b"{}", "adapter_model.safetensors": b"st", "config.json": BERT},
+    "same": {"config.json": LLAMA, "sub/config.json": LLAMA, "model.safetensors": b"st"},
+}
 CHANGED = random.Random(2).randbytes(300_000)
 LARGE = "model.safetensors"
 log, tries = [], {}
@@ -42,8 +55,12 @@ def count(key):
     return tries[key]
 
 
+def files(fault):
+    return OTHER.get(fault, FILES)
+
+
 def content(fault, path):
-    return CHANGED if path == LARGE and fault == "newetag" and tries.get("newetag") else FILES[path]
+    return CHANGED if path == LARGE and fault == "newetag" and tries.get("newetag") else files(fault)[path]
 
 
 def etag(fault, path):
@@ -89,7 +106,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
             return self.send_list("/".join(parts[2:4]), parts[5], here, token)
         repo, path = "/".join(parts[:2]), "/".join(parts[4:])
         fault = repo.split("/")[1]
-        if parts[2] != "resolve" or parts[3] != COMMIT or path not in FILES:
+        if parts[2] != "resolve" or parts[3] != COMMIT or path not in files(fault):
             return self.answer(404, [("X-Error-Code", "EntryNotFound")])
         if fault == "moved":
             return self.answer(307, [("Location", "/ok/model/" + "/".join(parts[2:]))])
@@ -106,7 +123,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
             headers += [("X-Linked-Etag", f'"{etag(fault, path)}"'), ("X-Linked-Size", str(len(content(fault, path))))]
             return self.answer(302, [*headers, ("ETag", '"not this"'), ("Location", f"{scheme}://127.0.0.1:{port}/cdn/{fault}/{path}")])
         headers.append(("ETag", f'W/"{etag(fault, path)}"'))
-        self.answer(200, headers, FILES[path] if self.command == "GET" else b"", len(FILES[path]))
+        self.answer(200, headers, files(fault)[path] if self.command == "GET" else b"", len(files(fault)[path]))
 
     def send_list(self, repo, revision, here, token):
         fault = repo.split("/")[1]
@@ -120,10 +137,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
             return self.answer(404, [("X-Error-Code", "RevisionNotFound")])
         if fault == "api" and here != Hub.other:
             return self.answer(307, [("Location", f"http://127.0.0.1:{Hub.other}{self.path}")])
-        names = ["config.json", "pytorch_model.bin"] if fault == "pickle" else list(FILES)
+        names = ["config.json", "pytorch_model.bin"] if fault == "pickle" else list(files(fault))
         names += {"evil": ["../../evil.json"], "escape": ["a\x1b[2Jb.json"]}.get(fault, [])
         sha = COMMIT[::-1] if fault == "other" else COMMIT
-        self.answer(200, body=json.dumps({"sha": sha, "siblings": [{"rfilename": n} for n in names]}).encode())
+        more = {"gguf": {"architecture": "falcon"}} if fault == "falcongguf" else {}
+        self.answer(200, body=json.dumps({"sha": sha, "siblings": [{"rfilename": n} for n in names], **more}).encode())
 
     def send_file(self, fault, path):
         data = content(fault, path)
