@@ -62,7 +62,7 @@ CLI::Validator size_of_memory() {
 void add_model(CLI::App& verb, ModelOptions& o) {
   verb.add_option("--model", o.model, "folder, .gguf file or hub id (default: the starter model)");
   verb.add_option("--dtype", o.dtype, "weights as auto, f32, bf16, int8 or int4")->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
-  verb.add_option("--adapter", o.adapter, "PEFT folder");
+  verb.add_option("--adapter", o.adapter, "PEFT folder, or org/name[@revision] in the cache (colony pull fetches it)");
   verb.add_option("--threads", o.threads, "threads (default: all of the machine)")->transform(whole(1, 1024));
   verb.add_option("--batch", o.batch, "rows computed at once")->transform(whole(1, 512));
   verb.add_option("--kv", o.kv, "keys and values as auto (f32 beside f32 weights, else bf16), f32, bf16 or int8 (half of bf16's memory)")
@@ -302,6 +302,7 @@ int run_cli(int argc, char** argv) {
   }
 
   // ---- models ----
+  PullCommand pull;
   {
     CLI::App& v = verb(cli, "ls", "list the models on this machine", "colony ls");
     add_json(v);
@@ -315,8 +316,11 @@ int run_cli(int argc, char** argv) {
   }
   {
     CLI::App& v = verb(cli, "pull", "fetch a model from the hub", "colony pull HuggingFaceTB/SmolLM2-135M-Instruct");
-    v.add_option("MODEL", name, "org/name or org/name@revision")->required();
-    v.callback([&] { chosen = [&] { return run_pull(name); }; });
+    v.add_option("MODEL", pull.model, "org/name, org/name@revision, or org/name:Q4_K_M for one quantisation of a GGUF repository (default: Q4_K_M, else Q8_0, …)")->required();
+    v.add_option("--include", pull.include, "only files that match, as \"*.json\"; may be given again")->allow_extra_args(false);
+    v.add_option("--exclude", pull.exclude, "no files that match; may be given again")->allow_extra_args(false);
+    v.add_flag("--force", pull.force, "also a model whose family cannot run here");
+    v.callback([&] { chosen = [&] { return run_pull(pull); }; });
   }
 
   // ---- agents ----

@@ -4,8 +4,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <map>
+#include <mutex>
+#include <stop_token>
 #include <thread>
 
 #include "app/console.h"
@@ -55,6 +59,10 @@ Result<std::filesystem::path> find_model(const std::string& model) {
   return net::resolve_model(model, net::HubOptions::from_environment());
 }
 
+Result<std::filesystem::path> find_adapter(const std::string& adapter) {
+  return net::resolve_adapter(adapter, net::HubOptions::from_environment());
+}
+
 const model::PackedCache* packed_cache() {
   static const auto cache = []() -> std::optional<model::PackedCache> {
     const auto variable = [](const char* name) {
@@ -71,6 +79,26 @@ const model::PackedCache* packed_cache() {
   return cache ? &*cache : nullptr;
 }
 
+namespace {
+
+// Says on standard error what a start is doing when it takes longer than a second; while this lives.
+class SlowStart {
+ public:
+  explicit SlowStart(std::string line)
+      : thread_([line = std::move(line)](const std::stop_token& stop) {
+          std::mutex mutex;
+          std::condition_variable_any wake;
+          std::unique_lock lock(mutex);
+          wake.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; });
+          if (!stop.stop_requested()) note("{}", line);
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
+
+}  // namespace
+
 Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
   if (options.batch < 1 || options.batch > 512) return invalid("--batch is {}, expected 1 to 512", options.batch);
   if (options.threads < 0 || options.threads > 1024) return invalid("--threads is {}, expected 1 to 1024", options.threads);
@@ -82,7 +110,11 @@ Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
   auto session = std::make_unique<Session>(memory, options.threads > 0 ? options.threads : machine_threads());
   const double start = session->clock.seconds();
   const std::string name = options.model.empty() ? path.filename().string() : options.model;
-  ASSIGN_OR_RETURN(session->snapshot, engine::Snapshot::load(path, name, options.dtype, session->ledger, session->pool, packed_cache()));
+  {
+    const SlowStart slow(fmt::format("model {}: loading; at the first start the weights are packed for this processor{} ...", name,
+                                     packed_cache() == nullptr ? "" : " and kept in " + packed_cache()->folder().string() + " for the next"));
+    ASSIGN_OR_RETURN(session->snapshot, engine::Snapshot::load(path, name, options.dtype, session->ledger, session->pool, packed_cache()));
+  }
   engine::EngineOptions engine_options;
   engine_options.max_sequences = options.batch;
   engine_options.max_step_tokens = std::max(512, options.batch);
@@ -95,7 +127,8 @@ Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
   ASSIGN_OR_RETURN(session->engine, engine::Engine::create(session->snapshot, engine_options, session->ledger,
                                                            session->pool, session->clock, session->metrics));
   if (!options.adapter.empty()) {
-    ASSIGN_OR_RETURN(session->adapter, session->engine->adapters().add(options.adapter, options.adapter));
+    ASSIGN_OR_RETURN(const auto folder, find_adapter(options.adapter));
+    ASSIGN_OR_RETURN(session->adapter, session->engine->adapters().add(options.adapter, folder));
   }
   note("model {}: {}, {} of weights, {}, {} threads, loaded in {:.1f} s", name,
        tensor::weight_type_name(session->snapshot->model->dtype()),
@@ -105,10 +138,12 @@ Result<std::unique_ptr<Session>> Session::open(const ModelOptions& options) {
 }
 
 Result<std::shared_ptr<const engine::AdapterInfo>> Session::adapter_of(const Json& line) {
-  ASSIGN_OR_RETURN(const auto folder, get_string(line, "adapter", "line"));
-  if (!folder) return adapter;
-  if (auto known = engine->adapters().find(*folder)) return known;
-  auto added = engine->adapters().add(*folder, *folder);
+  ASSIGN_OR_RETURN(const auto name, get_string(line, "adapter", "line"));
+  if (!name) return adapter;
+  if (auto known = engine->adapters().find(*name)) return known;
+  const auto folder = find_adapter(*name);
+  if (!folder) return Error(folder.error()).in("\"adapter\"");
+  auto added = engine->adapters().add(*name, *folder);
   if (!added) return std::move(added).error().in("\"adapter\"");
   return added;
 }

@@ -43,6 +43,8 @@ struct Session {
 const model::PackedCache* packed_cache();
 // The model's folder or file, from what --model says.
 Result<std::filesystem::path> find_model(const std::string& model);
+// The PEFT folder, from what --adapter says.
+Result<std::filesystem::path> find_adapter(const std::string& adapter);
 
 // A request to run, or why there is none.
 using Asked = Result<engine::Request>;

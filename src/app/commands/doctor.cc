@@ -13,7 +13,9 @@
 #include "app/commands/agents.h"
 #include "app/console.h"
 #include "app/session.h"
+#include "base/byte_ledger.h"
 #include "base/file.h"
+#include "model/transformer.h"
 #include "net/hub.h"
 #include "tensor/cpu.h"
 
@@ -84,10 +86,17 @@ Result<int> run_doctor(const std::string& home_option, const std::string& model,
   if (!path) {
     say("model", "bad", path.error().message);
   } else {
+    // All that run and generate ask of a model before they read its weights.
+    ByteLedger ledger(memory / 10 * 7);
+    const auto can_load = model::Transformer::check(*path, tensor::WeightType::kInt8, ledger);
     const auto side = engine::load_text_side(*path);
-    if (!side) say("model", "bad", side.error().message);
-    else say("model", side->tokenizer && side->chat_template ? "ok" : "warn",
-             fmt::format("{}{}{}", path->string(), side->tokenizer ? "" : "; no tokenizer", side->chat_template ? "" : "; no chat template"));
+    const auto template_there = [&]() -> Status {
+      if (!side->tokenizer) return invalid("{} has no tokenizer (no tokenizer.json)", path->string());
+      if (!side->chat_template) return invalid("{} has no chat template, which run needs (generate goes without; eval and train with --raw)", path->string());
+      return {};
+    };
+    const Status good = !can_load ? can_load : !side ? Status(side.error()) : template_there();
+    judge("model", good, path->string(), "bad");
   }
   const auto agents = find_agents(agents_option);
   if (!agents) {

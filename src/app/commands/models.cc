@@ -5,6 +5,7 @@
 #include "app/console.h"
 #include "app/session.h"
 #include "base/byte_ledger.h"
+#include "model/config.h"
 #include "model/weights.h"
 #include "net/hub.h"
 
@@ -64,17 +65,31 @@ Result<int> run_show(const std::string& name, bool json) {
   return kDone;
 }
 
-Result<int> run_pull(const std::string& repo) {
+Result<int> run_pull(const PullCommand& command) {
+  const std::string& repo = command.model;
+  net::PullChoice choice{command.include, command.exclude, nullptr};
+  if (!command.force) {
+    choice.judge = [](const std::string& config, const std::string& gguf_architecture) {
+      Status good = gguf_architecture.empty() ? Status() : model::check_gguf_architecture(gguf_architecture);
+      if (good && !config.empty()) {
+        const auto json = parse_json(config);
+        if (!json) good = Error(json.error()).in("config.json");
+        else if (const auto parsed = model::parse_model_config(*json, "config.json"); !parsed) good = parsed.error();
+      }
+      if (good) return good;
+      return Status(make_error(good.error().code, "{}; so it cannot run here, and nothing more was fetched. To fetch it all the same: --force", good.error().message));
+    };
+  }
   catch_interrupts();
   const SystemClock clock;
   Progress progress("pull", clock);
   std::atomic<bool> cancel{false};
-  int skipped = 0;
+  net::PullProgress last;
   const auto path = net::pull(
-      repo, net::HubOptions::from_environment(),
+      repo, net::HubOptions::from_environment(), choice,
       [&](const net::PullProgress& p) {
         if (interrupted()) cancel.store(true);
-        skipped = p.files_skipped;
+        last = p;
         progress.show(static_cast<int64_t>(p.bytes_done), static_cast<int64_t>(p.bytes_total),
                       fmt::format("{} of {}  {}", format_bytes(p.bytes_done), format_bytes(p.bytes_total), p.file));
       },
@@ -87,7 +102,9 @@ Result<int> run_pull(const std::string& repo) {
     }
     return path.error();
   }
-  if (skipped > 0) note("{} file{} of the repository left out: other formats, which nothing here reads", skipped, skipped == 1 ? "" : "s");
+  if (!last.gguf.empty()) note("{}: one of {} GGUF models; another with: colony pull org/name:quantisation, as Q8_0", last.gguf, last.gguf_models);
+  if (last.files_skipped > 0) note("{} file{} of the repository left out: {}", last.files_skipped, last.files_skipped == 1 ? "" : "s",
+                                   command.include.empty() ? "other formats, or weights that are not needed" : "not asked for");
   print_line(path->string());
   return kDone;
 }

@@ -237,7 +237,7 @@ Result<int> run_run(RunOptions options) {
   catch_interrupts();  // from here on there is a run to go on with
   if (!resumed) {
     options.agents = fs::absolute(agents_folder).string();
-    if (!options.model.adapter.empty()) options.model.adapter = fs::absolute(options.model.adapter).string();
+    if (session->adapter) options.model.adapter = fs::absolute(session->adapter->folder).string();
     ASSIGN_OR_RETURN(opened.ledger, store::Ledger::open(home));
     ASSIGN_OR_RETURN(opened.info, opened.ledger->begin_run(to_json(options, opened.tasks, model_hash),
                                                            static_cast<int64_t>(opened.tasks.file.tasks.size()), clock.unix_ms()));

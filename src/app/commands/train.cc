@@ -58,6 +58,13 @@ Json targets_of(const std::string& targets) {
   return list;
 }
 
+// Whom the adapter names as its base: of a GGUF file the model it was made of, which is what PEFT can load.
+Result<std::string> original_model(const fs::path& path, const std::string& base) {
+  if (path.extension() != ".gguf") return base;
+  ASSIGN_OR_RETURN(const auto gguf, model::GgufFile::open(path));
+  return model::gguf_origin(*gguf).value_or(base);
+}
+
 Result<Json> peft_config(const TrainCommand& command, const std::string& base) {
   ASSIGN_OR_RETURN(const Json ranks, patterns(command.rank_pattern, "--rank-pattern"));
   ASSIGN_OR_RETURN(const Json alphas, patterns(command.alpha_pattern, "--alpha-pattern"));
@@ -304,7 +311,8 @@ Result<int> run_train(const TrainCommand& command) {
   note("{} examples to learn from ({} tokens, {} of them targets), {} to validate", examples.size(), tokens, targets, valid.size());
 
   const bool fresh = command.from.empty();
-  ASSIGN_OR_RETURN(const Json config, fresh ? peft_config(command, base) : continued_config(command, base));
+  ASSIGN_OR_RETURN(const std::string original, original_model(path, base));
+  ASSIGN_OR_RETURN(const Json config, fresh ? peft_config(command, original) : continued_config(command, original));
   auto spec = engine::parse_peft(config, fresh ? "the options" : (fs::path(command.from) / "adapter_config.json").string(), network->config());
   if (!spec) return std::move(spec).error();
   if (!spec->saved.empty()) return invalid("{}: \"modules_to_save\" holds {}, which cannot be trained", command.from, spec->saved.front());
@@ -422,7 +430,7 @@ Result<int> run_train(const TrainCommand& command) {
                 {"seconds", fmt::format("{:.1f}", state.seconds)}, {"made by", "colony 0.1.0, " + tensor::isa_name()}};
   if (!fresh) facts["begun from"] = command.from;
   RETURN_IF_ERROR(lora.write(out / "adapter_model.safetensors", network->content_hash()));
-  RETURN_IF_ERROR(write_file(out / "README.md", readme(command, base, facts)));
+  RETURN_IF_ERROR(write_file(out / "README.md", readme(command, original, facts)));
   RETURN_IF_ERROR(write_file(out / "loss.svg", loss_svg(curve, "Loss of " + out.filename().string())));
   RETURN_IF_ERROR(write_file(out / "adapter_config.json", config.dump(2) + "\n"));  // last: with it the folder is an adapter
   fs::remove(checkpoint, failed);
