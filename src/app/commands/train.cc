@@ -17,6 +17,7 @@
 #include "base/digest.h"
 #include "engine/peft.h"
 #include "engine/snapshot.h"
+#include "model/gguf.h"
 #include "tensor/cpu.h"
 #include "train/examples.h"
 #include "train/loss_curve.h"
