@@ -200,7 +200,7 @@ Result<std::shared_ptr<const Check>> Check::make(const std::string& spec,
   const std::string kind = spec.substr(0, colon);
   const std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
   if (kind == "regex" && colon != std::string::npos) {
-    auto regex = text::Regex::compile(rest);
+    auto regex = text::Regex::compile(rest, {.syntax = text::RegexSyntax::kPython});
     if (!regex) return std::move(regex).error().in("check \"" + spec + "\"");
     return Made(std::make_shared<RegexCheck>(std::move(*regex)));
   }

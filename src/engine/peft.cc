@@ -53,14 +53,14 @@ const std::set<std::string_view>& understood() {
 using Pattern = std::shared_ptr<const text::Regex>;
 
 Result<Pattern> whole(const std::string& pattern, std::string_view name, const char* key) {
-  auto regex = text::Regex::compile("^(?:" + pattern + ")$");
+  auto regex = text::Regex::compile(pattern, {.syntax = text::RegexSyntax::kPython});
   if (!regex) return std::move(regex).error().in(fmt::format("{}: \"{}\"", name, key));
   return *regex;
 }
 Result<bool> matches(const Pattern& pattern, const std::string& path, std::string_view name, const char* key) {
-  auto found = pattern->find(path);
+  auto found = pattern->matches(path);
   if (!found) return std::move(found).error().in(fmt::format("{}: \"{}\"", name, key));
-  return found->has_value();
+  return *found;
 }
 
 // A list of strings, or one string taken as a pattern.
@@ -125,7 +125,7 @@ struct Layers {
       auto found = pattern->find(path);
       if (!found) return std::move(found).error().in(fmt::format("{}: \"layers_pattern\"", name));
       if (!*found) continue;
-      const auto [begin, end] = (**found)[1];
+      const auto [begin, end] = (*found)->back();  // a pattern may have groups of its own before it
       if (end - begin > 9) return false;
       return std::find(wanted.begin(), wanted.end(), std::stoll(path.substr(begin, end - begin))) != wanted.end();
     }
@@ -154,7 +154,7 @@ Result<Layers> read_layers(const Json& config, std::string_view name) {
   }
   if (patterns.empty()) patterns.push_back("[^.]*");
   for (const std::string& pattern : patterns) {
-    auto regex = text::Regex::compile("^.*\\.(?:" + pattern + ")\\.(\\d+)\\.");
+    auto regex = text::Regex::compile("^.*\\.(?:" + pattern + ")\\.(\\d+)\\.", {.syntax = text::RegexSyntax::kPython});
     if (!regex) return std::move(regex).error().in(fmt::format("{}: \"{}\"", name, kPattern));
     layers.patterns.push_back(*regex);
   }

@@ -144,7 +144,7 @@ std::string check(const Json& schema, const Json& value, const std::string& path
     } else if (key == "pattern") {
       if (!want.is_string()) return bad_schema("a string");
       if (value.is_string()) {
-        const auto pattern = Regex::compile(want.get_ref<const std::string&>());
+        const auto pattern = Regex::compile(want.get_ref<const std::string&>(), {.syntax = RegexSyntax::kEcma});
         if (!pattern) return fmt::format("{}: the schema's \"pattern\": {}", path, pattern.error().message);
         const auto found = (*pattern)->find(value.get_ref<const std::string&>());
         if (!found) return fmt::format("{}: \"pattern\": {}", path, found.error().message);

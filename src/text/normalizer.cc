@@ -22,23 +22,14 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
 
 Result<std::string> replace_all(std::string_view text, const Regex& regex, std::string_view to) {
   std::string out;
+  if (text.empty()) return out;
+  ASSIGN_OR_RETURN(const auto matches, regex.find_all(text));
   size_t at = 0;
-  while (at <= text.size()) {
-    ASSIGN_OR_RETURN(const auto match, regex.find(text, at));
-    if (!match) break;
-    const auto [begin, end] = match->front();
-    if (end == begin) {  // an empty match replaces nothing here; step over one character
-      if (begin >= text.size()) break;
-      const size_t next = begin + static_cast<size_t>(code_point(text, begin).size);
-      out.append(text.substr(at, next - at));
-      at = next;
-      continue;
-    }
+  for (const auto& [begin, end] : matches) {
     out.append(text.substr(at, begin - at)).append(to);
     at = end;
   }
-  if (at < text.size()) out.append(text.substr(at));
-  return out;
+  return out.append(text.substr(at));
 }
 
 Result<Pattern> parse_pattern(const Json& json, const std::string& what) {

@@ -33,7 +33,7 @@ class Normalizer {
 
 // "from" replaced by "to" everywhere, left to right.
 std::string replace_all(std::string_view text, std::string_view from, std::string_view to);
-// Every match of `regex` replaced. Fails as Regex::find.
+// Every match of `regex` replaced, empty ones too; an empty text stays. Fails as Regex::find.
 Result<std::string> replace_all(std::string_view text, const Regex& regex, std::string_view to);
 // A tokenizer.json pattern {"String": s} or {"Regex": s}: exactly one of the two is set.
 struct Pattern {

@@ -2,6 +2,7 @@
 
 #include <unicode/uchar.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "text/unicode.h"
@@ -189,40 +190,42 @@ Result<PreTokenizer> PreTokenizer::from_gguf_name(const std::string& pre) {
   return p;
 }
 
+// NormalizedString::split of the tokenizers library, step by step: empty matches join and part too.
 std::vector<Piece> PreTokenizer::split_by(const Step& step, const Piece& piece, const std::vector<Cut>& cuts) {
-  std::vector<Piece> out;
-  size_t begin = 0;
-  bool previous_matched = false;
-  const auto emit = [&](size_t from, size_t to) {
-    if (to > from) out.push_back({piece.text.substr(from, to - from), piece.at_start && from == 0});
-  };
-  size_t open = 0;  // start of what is not emitted yet, for the merging behaviours
-  for (const auto& [end, matched] : cuts) {
-    switch (step.behavior) {
-      case Step::Behavior::kRemoved:
-        if (!matched) emit(begin, end);
-        break;
-      case Step::Behavior::kIsolated: emit(begin, end); break;
-      case Step::Behavior::kContiguous:
-        if (begin > 0 && matched != previous_matched) emit(open, begin), open = begin;
-        break;
-      case Step::Behavior::kMergedWithPrevious:
-        if (matched && !previous_matched) {
-          emit(open, end);
-          open = end;
-        } else {
-          emit(open, begin);
-          open = begin;
-        }
-        break;
-      case Step::Behavior::kMergedWithNext:
-        if (matched || !previous_matched) emit(open, begin), open = begin;
-        break;
-    }
-    previous_matched = matched;
-    begin = end;
+  std::vector<std::pair<size_t, size_t>> parts;
+  bool previous = false;
+  switch (step.behavior) {
+    case Step::Behavior::kRemoved:
+      for (const auto& c : cuts) {
+        if (!c.matched) parts.emplace_back(c.begin, c.end);
+      }
+      break;
+    case Step::Behavior::kIsolated:
+      for (const auto& c : cuts) parts.emplace_back(c.begin, c.end);
+      break;
+    case Step::Behavior::kContiguous:
+    case Step::Behavior::kMergedWithPrevious:
+      for (const auto& c : cuts) {
+        const bool joins = step.behavior == Step::Behavior::kContiguous ? c.matched == previous
+                                                                        : c.matched && !previous;
+        if (joins && !parts.empty()) parts.back().second = c.end;
+        else parts.emplace_back(c.begin, c.end);
+        previous = c.matched;
+      }
+      break;
+    case Step::Behavior::kMergedWithNext:
+      for (auto c = cuts.rbegin(); c != cuts.rend(); ++c) {
+        if (c->matched && !previous && !parts.empty()) parts.back().first = c->begin;
+        else parts.emplace_back(c->begin, c->end);
+        previous = c->matched;
+      }
+      std::reverse(parts.begin(), parts.end());
+      break;
   }
-  if (step.behavior != Step::Behavior::kRemoved && step.behavior != Step::Behavior::kIsolated) emit(open, piece.text.size());
+  std::vector<Piece> out;
+  for (const auto& [begin, end] : parts) {
+    if (end > begin) out.push_back({piece.text.substr(begin, end - begin), piece.at_start && begin == 0});
+  }
   return out;
 }
 
@@ -236,8 +239,8 @@ Result<std::vector<Piece>> PreTokenizer::run(const Step& step, Piece piece) {
       const size_t next = i + static_cast<size_t>(c.size);
       const bool matched = is(c.value);
       // Stretches that do not match stand together; matches come one by one.
-      if (!cuts.empty() && !matched && !cuts.back().second) cuts.back().first = next;
-      else cuts.emplace_back(next, matched);
+      if (!cuts.empty() && !matched && !cuts.back().matched) cuts.back().end = next;
+      else cuts.push_back({i, next, matched});
       i = next;
     }
   };
@@ -282,28 +285,23 @@ Result<std::vector<Piece>> PreTokenizer::run(const Step& step, Piece piece) {
       });
       break;
     case Step::Kind::kSplit: {
-      size_t at = 0, from = 0;
-      while (from <= text.size()) {
-        size_t begin = 0, end = 0;
-        if (step.pattern.regex) {
-          ASSIGN_OR_RETURN(const auto match, step.pattern.regex->find(text, from));
-          if (!match) break;
-          std::tie(begin, end) = match->front();
-        } else {
-          begin = step.pattern.literal.empty() ? std::string_view::npos : text.find(step.pattern.literal, from);
-          if (begin == std::string_view::npos) break;
-          end = begin + step.pattern.literal.size();
+      if (text.empty()) break;
+      size_t at = 0;
+      const auto match = [&](size_t begin, size_t end) {
+        if (begin != at) cuts.push_back({at, begin, step.invert});
+        cuts.push_back({begin, end, !step.invert});
+        at = end;
+      };
+      if (step.pattern.regex) {
+        ASSIGN_OR_RETURN(const auto found, step.pattern.regex->find_all(text));
+        for (const auto& [begin, end] : found) match(begin, end);
+      } else if (!step.pattern.literal.empty()) {
+        for (size_t begin = text.find(step.pattern.literal); begin != std::string_view::npos;
+             begin = text.find(step.pattern.literal, at)) {
+          match(begin, begin + step.pattern.literal.size());
         }
-        if (end == begin) {  // empty matches cut nothing
-          if (begin >= text.size()) break;
-          from = step_over(text, begin);
-          continue;
-        }
-        if (begin > at) cuts.emplace_back(begin, step.invert);
-        cuts.emplace_back(end, !step.invert);
-        at = from = end;
       }
-      if (at < text.size()) cuts.emplace_back(text.size(), step.invert);
+      if (at < text.size()) cuts.push_back({at, text.size(), step.invert});
       break;
     }
   }

@@ -43,7 +43,11 @@ class PreTokenizer {
   };
   static Status add(const Json& json, int depth, PreTokenizer& out);
   static Result<std::vector<Piece>> run(const Step& step, Piece piece);
-  using Cut = std::pair<size_t, bool>;  // end of a stretch, whether it matched
+  // A stretch of the text, and whether it matched; a match may be empty.
+  struct Cut {
+    size_t begin, end;
+    bool matched;
+  };
   static std::vector<Piece> split_by(const Step& step, const Piece& piece, const std::vector<Cut>& cuts);
 
   std::vector<Step> steps_;

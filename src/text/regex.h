@@ -1,7 +1,8 @@
-// Regular expressions over UTF-8 (PCRE2, Unicode properties), bounded against hostile input.
+// Regular expressions over UTF-8 (Oniguruma, Unicode 16), bounded against hostile patterns and texts.
 //
-// A search stops with kExhausted when it passes the match limit, so a pattern from outside costs a
-// bounded time. Threads: any, once compiled.
+// Three ways to read a pattern: kOniguruma is what Hugging Face tokenizers reads (syntax and options
+// of its `onig` crate), kPython is Python's `re`, kEcma is JavaScript's with the u flag, which JSON
+// Schema's "pattern" means. Threads: any, once compiled; compile() locks.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -15,16 +16,22 @@
 
 namespace colony::text {
 
+enum class RegexSyntax { kOniguruma, kPython, kEcma };
+
 struct RegexOptions {
-  uint32_t match_limit = 1'000'000;  // backtracking steps of one search
-  uint32_t depth_limit = 10'000;
-  uint32_t heap_limit_kib = 20'000;
+  RegexSyntax syntax = RegexSyntax::kOniguruma;
+  // Steps back that a subject of n bytes may cost in all: steps + steps_per_byte * n.
+  uint64_t steps = 20'000'000;
+  uint64_t steps_per_byte = 200;
+  // Processor time that a subject may cost, looked at between stretches of it.
+  double seconds = 2, seconds_per_mib = 20;
+  uint32_t stack_entries = 4'000'000;  // points to go back to that are held at once (64 bytes each)
   size_t pattern_bytes_max = 64 << 10;
 };
 
 class Regex {
  public:
-  // Fails kInvalid: the pattern is not UTF-8, too long, or wrong (the message has the offset).
+  // Fails kInvalid: the pattern is not UTF-8, too long, or wrong; kExhausted: too large for memory.
   static Result<std::shared_ptr<const Regex>> compile(std::string_view pattern,
                                                       const RegexOptions& options = {});
   ~Regex();
@@ -36,10 +43,16 @@ class Regex {
   // kExhausted (a limit).
   using Span = std::pair<size_t, size_t>;
   Result<std::optional<std::vector<Span>>> find(std::string_view subject, size_t from = 0) const;
+  // Every match, left to right, as the tokenizers library walks them: an empty match counts unless
+  // it stands where the match before ended. Fails as find; the limits hold for the whole walk.
+  Result<std::vector<Span>> find_all(std::string_view subject) const;
+  // Whether the whole subject matches (Python's re.fullmatch). Fails as find.
+  Result<bool> matches(std::string_view subject) const;
 
  private:
   Regex();
   struct State;
+  struct Walk;
   std::unique_ptr<State> state_;
 };
 
