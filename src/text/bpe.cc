@@ -37,6 +37,12 @@ int char_to_byte(int32_t c) {
   return c >= 0 && c < static_cast<int32_t>(byte_chars().bytes.size()) ? byte_chars().bytes[static_cast<size_t>(c)] : -1;
 }
 
+std::string spelling_of_bytes(std::string_view bytes) {
+  std::string out;
+  for (const char c : bytes) append_utf8(byte_to_char(static_cast<uint8_t>(c)), out);
+  return out;
+}
+
 std::optional<std::string> bytes_of_spelling(std::string_view token) {
   std::string bytes;
   for (size_t i = 0; i < token.size();) {

@@ -83,6 +83,7 @@ class Bpe {
 int32_t byte_to_char(uint8_t byte);
 // The byte a character spells; -1 when none.
 int char_to_byte(int32_t code_point);
+std::string spelling_of_bytes(std::string_view bytes);
 // A token's bytes under that spelling; nullopt when a character spells none.
 std::optional<std::string> bytes_of_spelling(std::string_view token);
 

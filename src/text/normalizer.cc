@@ -1,8 +1,8 @@
 #include "text/normalizer.h"
 
-#include <unicode/uchar.h>
+#include <algorithm>
 
-#include "text/fold.h"
+#include "text/bpe.h"
 #include "text/unicode.h"
 
 namespace colony::text {
@@ -65,6 +65,7 @@ Status Normalizer::add(const Json& json, int depth, std::vector<Step>& steps) {
   else if (*type == "NFKD") step.kind = Step::Kind::kNfkd;
   else if (*type == "Lowercase") step.kind = Step::Kind::kLowercase;
   else if (*type == "StripAccents") step.kind = Step::Kind::kStripAccents;
+  else if (*type == "ByteLevel") step.kind = Step::Kind::kByteLevel;
   else if (*type == "Strip") {
     step.kind = Step::Kind::kStrip;
     ASSIGN_OR_RETURN(const auto left, get_bool(json, "strip_left", what));
@@ -98,6 +99,10 @@ Result<Normalizer> Normalizer::parse(const Json& json) {
   return n;
 }
 
+bool Normalizer::byte_level() const {
+  return std::any_of(steps_.begin(), steps_.end(), [](const Step& step) { return step.kind == Step::Kind::kByteLevel; });
+}
+
 Normalizer Normalizer::llama(bool prefix) {
   Normalizer n;
   if (prefix) n.steps_.push_back({.kind = Step::Kind::kPrepend, .what = "\u2581", .with = "", .regex = nullptr});
@@ -112,7 +117,7 @@ Result<std::string> Normalizer::apply(std::string text) const {
       case Step::Kind::kNfd: text = normalize(text, Form::kNfd); break;
       case Step::Kind::kNfkc: text = normalize(text, Form::kNfkc); break;
       case Step::Kind::kNfkd: text = normalize(text, Form::kNfkd); break;
-      case Step::Kind::kLowercase: text = lower(text); break;
+      case Step::Kind::kLowercase: text = lower_each(text); break;
       case Step::Kind::kPrepend:
         if (!text.empty()) text.insert(0, step.what);
         break;
@@ -137,11 +142,12 @@ Result<std::string> Normalizer::apply(std::string text) const {
         text = text.substr(begin, end - begin);
         break;
       }
+      case Step::Kind::kByteLevel: text = spelling_of_bytes(text); break;
       case Step::Kind::kStripAccents: {
         std::string out;
         for (size_t i = 0; i < text.size();) {
           const auto c = code_point(text, i);
-          if ((U_GET_GC_MASK(c.value) & U_GC_M_MASK) == 0) out.append(text, i, static_cast<size_t>(c.size));
+          if (!is_mark(c.value)) out.append(text, i, static_cast<size_t>(c.size));
           i += static_cast<size_t>(c.size);
         }
         text = std::move(out);

@@ -18,10 +18,12 @@ class Normalizer {
   static Normalizer llama(bool prefix);
   Result<std::string> apply(std::string text) const;
   bool empty() const { return steps_.empty(); }
+  // A step is ByteLevel: the text is spelled in GPT-2's byte characters.
+  bool byte_level() const;
 
  private:
   struct Step {
-    enum class Kind { kNfc, kNfd, kNfkc, kNfkd, kLowercase, kPrepend, kReplace, kReplaceRegex, kStrip, kStripAccents };
+    enum class Kind { kNfc, kNfd, kNfkc, kNfkd, kLowercase, kPrepend, kReplace, kReplaceRegex, kStrip, kStripAccents, kByteLevel };
     Kind kind = Kind::kNfc;
     std::string what, with;  // Prepend: what; Replace: what, with
     std::shared_ptr<const Regex> regex;

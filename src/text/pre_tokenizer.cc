@@ -1,10 +1,9 @@
 #include "text/pre_tokenizer.h"
 
-#include <unicode/uchar.h>
-
 #include <algorithm>
 #include <optional>
 
+#include "text/bpe.h"
 #include "text/unicode.h"
 
 namespace colony::text {
@@ -96,7 +95,6 @@ Status PreTokenizer::add(const Json& json, int depth, PreTokenizer& out) {
   ASSIGN_OR_RETURN(const auto type, get_string(json, "type", "tokenizer.json pre_tokenizer"));
   if (!type) return invalid("tokenizer.json pre_tokenizer: \"type\" is missing");
   const std::string what = "tokenizer.json pre_tokenizer " + *type;
-  if (out.byte_level_) return invalid("{}: a step after ByteLevel is not supported", what);
   Step step;
   if (*type == "Sequence") {
     if (!json.contains("pretokenizers") || !json["pretokenizers"].is_array()) {
@@ -110,7 +108,12 @@ Status PreTokenizer::add(const Json& json, int depth, PreTokenizer& out) {
     ASSIGN_OR_RETURN(const auto use_regex, get_bool(json, "use_regex", what));
     if (prefix.value_or(true)) out.steps_.push_back({.kind = Step::Kind::kPrefixSpace});
     if (use_regex.value_or(true)) out.steps_.push_back({.kind = Step::Kind::kGpt2});
-    out.byte_level_ = true;
+    out.steps_.push_back({.kind = Step::Kind::kSpell});
+    return {};
+  }
+  if (*type == "BertPreTokenizer") {
+    out.steps_.push_back({.kind = Step::Kind::kWhitespaceSplit, .behavior = Step::Behavior::kRemoved});
+    out.steps_.push_back({.kind = Step::Kind::kPunctuation});
     return {};
   }
   if (*type == "Digits") {
@@ -120,6 +123,17 @@ Status PreTokenizer::add(const Json& json, int depth, PreTokenizer& out) {
   } else if (*type == "WhitespaceSplit") {
     step.kind = Step::Kind::kWhitespaceSplit;
     step.behavior = Step::Behavior::kRemoved;
+  } else if (*type == "Whitespace") {
+    step.kind = Step::Kind::kWhitespace;
+    step.behavior = Step::Behavior::kRemoved;
+  } else if (*type == "CharDelimiterSplit") {
+    ASSIGN_OR_RETURN(const auto delimiter, get_string(json, "delimiter", what));
+    if (!delimiter || delimiter->empty() || static_cast<size_t>(code_point(*delimiter, 0).size) != delimiter->size()) {
+      return invalid("{}: \"delimiter\" must be one character", what);
+    }
+    step.kind = Step::Kind::kSplit;
+    step.behavior = Step::Behavior::kRemoved;
+    step.pattern.literal = *delimiter;
   } else if (*type == "Metaspace") {
     step.kind = Step::Kind::kMetaspace;
     ASSIGN_OR_RETURN(const auto replacement, get_string(json, "replacement", what));
@@ -168,12 +182,19 @@ Result<PreTokenizer> PreTokenizer::parse(const Json& json) {
   PreTokenizer p;
   if (json.is_null()) return p;
   RETURN_IF_ERROR(add(json, 0, p));
+  const auto spells = [](const Step& step) { return step.kind == Step::Kind::kSpell; };
+  const auto count = std::count_if(p.steps_.begin(), p.steps_.end(), spells);
+  p.byte_level_ = count > 0;
+  if (count == 1 && spells(p.steps_.back())) {
+    p.raw_bytes_ = true;
+    p.steps_.pop_back();
+  }
   return p;
 }
 
 Result<PreTokenizer> PreTokenizer::from_gguf_name(const std::string& pre) {
   PreTokenizer p;
-  p.byte_level_ = true;
+  p.byte_level_ = p.raw_bytes_ = true;
   if (pre == "smollm") {
     p.steps_.push_back({.kind = Step::Kind::kDigits, .behavior = Step::Behavior::kIsolated});
     p.steps_.push_back({.kind = Step::Kind::kGpt2});
@@ -249,6 +270,10 @@ Result<std::vector<Piece>> PreTokenizer::run(const Step& step, Piece piece) {
       if (!text.empty() && text[0] != ' ') piece.text.insert(0, " ");
       out.push_back(std::move(piece));
       return out;
+    case Step::Kind::kSpell:
+      piece.text = spelling_of_bytes(piece.text);
+      out.push_back(std::move(piece));
+      return out;
     case Step::Kind::kGpt2:
     case Step::Kind::kLlama3:
       for (size_t i = 0; i < text.size();) {
@@ -276,14 +301,20 @@ Result<std::vector<Piece>> PreTokenizer::run(const Step& step, Piece piece) {
       if (open < whole.text.size()) out.push_back({whole.text.substr(open), whole.at_start && open == 0});
       return out;
     }
-    case Step::Kind::kDigits: by_class(is_number); break;
+    case Step::Kind::kDigits: by_class(is_numeric); break;
     case Step::Kind::kWhitespaceSplit: by_class(is_space); break;
-    case Step::Kind::kPunctuation:
-      by_class([](int32_t c) {
-        if (c < 0x80) return c > ' ' && !is_letter(c) && !is_number(c) && c != 0x7f;
-        return (U_GET_GC_MASK(c) & U_GC_P_MASK) != 0;
-      });
+    case Step::Kind::kWhitespace:  // \w+|[^\w\s]+: what is between goes
+      for (size_t i = 0; i < text.size();) {
+        const int32_t c = at_or(text, i);
+        size_t end = 0;
+        if (is_word(c)) end = run_of(text, i, is_word);
+        else if (is_space(c)) end = run_of(text, i, is_space);
+        else end = run_of(text, i, [](int32_t o) { return !is_word(o) && !is_space(o); });
+        cuts.push_back({i, end, !is_word(c) && is_space(c)});
+        i = end;
+      }
       break;
+    case Step::Kind::kPunctuation: by_class(is_punctuation); break;
     case Step::Kind::kSplit: {
       if (text.empty()) break;
       size_t at = 0;

@@ -24,12 +24,15 @@ class PreTokenizer {
   static Result<PreTokenizer> from_gguf_name(const std::string& pre);
 
   Result<std::vector<Piece>> apply(Piece piece) const;
-  // Bytes stand for themselves after the last step (ByteLevel): the model works on raw bytes.
+  // A step is ByteLevel: the vocabulary is spelled in GPT-2's byte characters.
   bool byte_level() const { return byte_level_; }
+  // It is the last step, so the pieces keep their bytes and the model works on those. Otherwise the
+  // steps after it see its spelling, and the pieces are spelled.
+  bool raw_bytes() const { return raw_bytes_; }
 
  private:
   struct Step {
-    enum class Kind { kGpt2, kLlama3, kSplit, kDigits, kMetaspace, kPrefixSpace, kWhitespaceSplit, kPunctuation };
+    enum class Kind { kGpt2, kLlama3, kSplit, kDigits, kMetaspace, kPrefixSpace, kWhitespaceSplit, kWhitespace, kPunctuation, kSpell };
     enum class Behavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
     enum class Prepend { kAlways, kFirst, kNever };
     Kind kind = Kind::kGpt2;
@@ -51,7 +54,7 @@ class PreTokenizer {
   static std::vector<Piece> split_by(const Step& step, const Piece& piece, const std::vector<Cut>& cuts);
 
   std::vector<Step> steps_;
-  bool byte_level_ = false;
+  bool byte_level_ = false, raw_bytes_ = false;
 };
 
 // One match of GPT-2's pattern, and of Llama-3's and Qwen's (they differ in the digits a number may

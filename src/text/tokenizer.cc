@@ -82,6 +82,7 @@ struct Tokenizer::State {
   std::map<std::string, int32_t, std::less<>> added_ids;
   std::vector<std::pair<std::string, std::string>> named;
 
+  bool byte_level() const { return pre_tokenizer.byte_level() || normalizer.byte_level(); }
   Status add_token(AddedToken token) {
     if (token.content.empty()) return {};
     const auto& vocabulary = bpe->vocabulary();
@@ -173,7 +174,7 @@ struct Tokenizer::State {
       }
       emit(done, begin);
       out.push_back({"", token.id, false});
-      done = at = end;
+      done = end;  // the search goes on behind the content: the next token may begin in what was stripped
     }
     emit(done, text.size());
   }
@@ -294,7 +295,7 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_json(const Json& json, 
   // Old files leave the type out; what has merges is BPE.
   const std::string kind = type ? *type : json["model"].contains("merges") ? "BPE" : "none";
   if (kind != "BPE") return invalid("tokenizer.json: model \"{}\" is not supported (BPE is)", kind);
-  ASSIGN_OR_RETURN(s.bpe, Bpe::parse(json["model"], s.pre_tokenizer.byte_level()));
+  ASSIGN_OR_RETURN(s.bpe, Bpe::parse(json["model"], s.pre_tokenizer.raw_bytes()));
   if (json.contains("added_tokens") && !json["added_tokens"].is_null()) {
     if (!json["added_tokens"].is_array()) return invalid("tokenizer.json: \"added_tokens\" must be a list");
     for (const auto& added : json["added_tokens"]) {
@@ -432,7 +433,7 @@ std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {
 std::string Tokenizer::bytes_of(int32_t id) const {
   const auto spelled = token(id);
   if (!spelled || is_special(id)) return "";
-  if (state_->pre_tokenizer.byte_level()) return bytes_of_spelling(*spelled).value_or(*spelled);
+  if (state_->byte_level()) return bytes_of_spelling(*spelled).value_or(*spelled);
   if (is_byte(id)) {
     return std::string(1, static_cast<char>(std::strtol(spelled->substr(3, 2).c_str(), nullptr, 16)));
   }
@@ -440,7 +441,7 @@ std::string Tokenizer::bytes_of(int32_t id) const {
 }
 
 bool Tokenizer::is_byte(int32_t id) const {
-  if (state_->pre_tokenizer.byte_level()) return false;
+  if (state_->byte_level()) return false;
   const auto spelled = token(id);
   return spelled && spelled->size() == 6 && spelled->starts_with("<0x") && spelled->ends_with('>');
 }

@@ -3,11 +3,14 @@
 #include <unicode/normalizer2.h>
 #include <unicode/stringpiece.h>
 #include <unicode/uchar.h>
+#include <unicode/uniset.h>
 #include <unicode/unistr.h>
 #include <unicode/utf8.h>
 
 #include <algorithm>
 #include <array>
+
+#include "text/unicode_tables.h"
 
 namespace colony::text {
 
@@ -63,22 +66,65 @@ std::string lossy_utf8(std::string_view text) {
   return out;
 }
 
+namespace {
+bool older_than(int32_t c, int major) {
+  UVersionInfo age{};
+  u_charAge(c, age);
+  return age[0] < major;
+}
+}  // namespace
+
 bool is_letter(int32_t c) {
   if (c < 0x80) return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-  return (U_GET_GC_MASK(c) & U_GC_L_MASK) != 0;
+  static const auto added = tables::added("l");
+  return (U_GET_GC_MASK(c) & U_GC_L_MASK) != 0 || tables::contains(added, static_cast<uint32_t>(c));
 }
 bool is_number(int32_t c) {
   if (c < 0x80) return c >= '0' && c <= '9';
-  return (U_GET_GC_MASK(c) & U_GC_N_MASK) != 0;
+  static const auto added = tables::added("n");
+  return (U_GET_GC_MASK(c) & U_GC_N_MASK) != 0 || tables::contains(added, static_cast<uint32_t>(c));
 }
+bool is_numeric(int32_t c) { return is_number(c) || (c >= 0x80 && tables::contains(tables::numbers(), static_cast<uint32_t>(c))); }
 bool is_space(int32_t c) {
   if (c < 0x80) return c == ' ' || (c >= 9 && c <= 13);
   return u_isUWhiteSpace(c) != 0;
 }
 bool is_word(int32_t c) {
   if (c < 0x80) return is_letter(c) || is_number(c) || c == '_';
+  static const auto added = tables::added("word");
   return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) != 0 || c == 0x200c || c == 0x200d ||
-         (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0;
+         (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0 ||
+         tables::contains(added, static_cast<uint32_t>(c));
+}
+bool is_punctuation(int32_t c) {
+  if (c < 0x80) return c > ' ' && !is_letter(c) && !is_number(c) && c != 0x7f;
+  if (c == 0x166d || c == 0x111c9) return true;  // So and Mn since Unicode 12 and 11
+  return (U_GET_GC_MASK(c) & U_GC_P_MASK) != 0 && older_than(c, 9);
+}
+bool is_mark(int32_t c) {
+  if (c < 0x300 || c == 0x111c9) return false;
+  if (c == 0x1cf2 || c == 0x1cf3) return true;  // Lo since Unicode 12
+  return (U_GET_GC_MASK(c) & U_GC_M_MASK) != 0 && older_than(c, 10);
+}
+
+std::string lower_each(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    const auto c = code_point(text, i);
+    i += static_cast<size_t>(c.size);
+    if (c.value == 0x130) {  // the only one that becomes two
+      out += "i\u0307";
+      continue;
+    }
+    const auto pairs = tables::lower();
+    const auto value = static_cast<uint32_t>(c.value);
+    const auto at = c.value < 0x80 ? pairs.end()
+                                   : std::lower_bound(pairs.begin(), pairs.end(), value,
+                                                      [](const auto& pair, uint32_t v) { return pair.from < v; });
+    append_utf8(at != pairs.end() && at->from == value ? static_cast<int32_t>(at->to) : u_tolower(c.value), out);
+  }
+  return out;
 }
 
 int columns(int32_t c) {
@@ -92,17 +138,26 @@ std::string normalize(std::string_view text, Form form) {
   bool ascii = true;
   for (const char c : text) ascii = ascii && static_cast<unsigned char>(c) < 0x80;
   if (ascii) return std::string(text);
+  // Normalisation is stable: what Unicode 9 did to its characters, every later version does.
+  static const auto* const known = [] {
+    UErrorCode code = U_ZERO_ERROR;
+    auto* set = new icu::UnicodeSet(UNICODE_STRING_SIMPLE("[:age=9.0:]"), code);  // never freed, as ICU's own
+    set->freeze();
+    return set;
+  }();
   UErrorCode status = U_ZERO_ERROR;
-  const icu::Normalizer2* n = nullptr;
+  const icu::Normalizer2* whole = nullptr;
   switch (form) {
-    case Form::kNfc: n = icu::Normalizer2::getNFCInstance(status); break;
-    case Form::kNfd: n = icu::Normalizer2::getNFDInstance(status); break;
-    case Form::kNfkc: n = icu::Normalizer2::getNFKCInstance(status); break;
-    case Form::kNfkd: n = icu::Normalizer2::getNFKDInstance(status); break;
+    case Form::kNfc: whole = icu::Normalizer2::getNFCInstance(status); break;
+    case Form::kNfd: whole = icu::Normalizer2::getNFDInstance(status); break;
+    case Form::kNfkc: whole = icu::Normalizer2::getNFKCInstance(status); break;
+    case Form::kNfkd: whole = icu::Normalizer2::getNFKDInstance(status); break;
   }
   if (U_FAILURE(status)) return std::string(text);
+  const icu::FilteredNormalizer2 filtered(*whole, *known);
+  const icu::Normalizer2& normalizer = filtered;  // whose overload for a new string it hides
   const auto source = icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size())));
-  const icu::UnicodeString result = n->normalize(source, status);
+  const icu::UnicodeString result = normalizer.normalize(source, status);
   std::string out;
   if (U_FAILURE(status)) return std::string(text);
   return result.toUTF8String(out);
