@@ -42,6 +42,42 @@ std::mutex& compile_lock() {
   return lock;
 }
 
+// Outside a class Oniguruma 6.9.9 and later read \p{Word} as \w, which differs for ² and ½.
+std::string word_as_escape(std::string_view pattern) {
+  std::string out;
+  int depth = 0;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if (c == '[') {
+      ++depth;
+    } else if (c == ']' && depth > 0) {
+      --depth;
+    }
+    if (c != '\\' || i + 1 == pattern.size()) {
+      out += c;
+      continue;
+    }
+    const char kind = pattern[i + 1];
+    const size_t end = pattern.find('}', i);
+    if (depth == 0 && (kind == 'p' || kind == 'P') && pattern.substr(i + 2).starts_with('{') && end != std::string_view::npos) {
+      std::string name;
+      for (const char n : pattern.substr(i + 3, end - i - 3)) {
+        if (n != ' ' && n != '-' && n != '_') name += static_cast<char>(n >= 'A' && n <= 'Z' ? n | 0x20 : n);
+      }
+      const bool inverted = name.starts_with('^');
+      if (inverted) name.erase(0, 1);
+      if (name == "word") {
+        out += (kind == 'P') != inverted ? "\\W" : "\\w";
+        i = end;
+        continue;
+      }
+    }
+    out += pattern.substr(i, 2);
+    ++i;
+  }
+  return out;
+}
+
 Result<OnigRegex> make(std::string_view pattern, RegexSyntax syntax) {
   const std::lock_guard guard(compile_lock());
   static const int started = [] {
@@ -179,6 +215,9 @@ Result<std::shared_ptr<const Regex>> Regex::compile(std::string_view pattern,
   std::string translated;
   if (options.syntax == RegexSyntax::kEcma) {
     ASSIGN_OR_RETURN(translated, regex_from_ecma(pattern));
+    pattern = translated;
+  } else if (options.syntax == RegexSyntax::kOniguruma && pattern.find("{") != std::string_view::npos) {
+    translated = word_as_escape(pattern);
     pattern = translated;
   }
   std::shared_ptr<Regex> regex(new Regex());

@@ -11,11 +11,13 @@ namespace colony::text {
 namespace {
 
 constexpr OnigCtype kFreshFrom = 100'000;  // numbers of properties that Oniguruma does not have
+constexpr OnigCtype kPunctuation = kFreshFrom - 1;
 
 // A property's ranges as Oniguruma keeps them: how many, then first and last of each.
 using Table = std::vector<OnigCodePoint>;
 
 struct Tables {
+  bool one_punctuation = false;  // before 6.9.9 [[:punct:]] was \p{Punct}; since, it has the symbols too
   std::map<OnigCtype, Table> sets;
   std::map<std::string, OnigCtype, std::less<>> fresh;
   std::map<OnigCodePoint, OnigCodePoint> partner;  // the other case
@@ -77,6 +79,13 @@ Tables build() {
     t.sets[next] = flat({ranges.begin(), ranges.end()});
     t.fresh[fresh.name] = next++;
   }
+  std::string punct = "punct";
+  auto* const begin = reinterpret_cast<OnigUChar*>(punct.data());
+  t.one_punctuation = base().property_name_to_ctype(&base(), begin, begin + punct.size()) == ONIGENC_CTYPE_PUNCT;
+  if (t.one_punctuation) {
+    t.sets[kPunctuation] = t.sets[ONIGENC_CTYPE_PUNCT];
+    t.sets[ONIGENC_CTYPE_PUNCT] = t.sets[t.fresh["posixpunct"]];
+  }
   for (const auto& [small, capital] : tables::folds()) {
     t.partner[small] = capital;
     t.partner[capital] = small;
@@ -91,6 +100,7 @@ const Tables& known() {
 
 int name_to_ctype(OnigEncoding, OnigUChar* begin, OnigUChar* end) {
   const int ctype = base().property_name_to_ctype(&base(), begin, end);
+  if (ctype == ONIGENC_CTYPE_PUNCT && known().one_punctuation) return kPunctuation;
   if (ctype >= 0) return ctype;
   std::string name;
   for (const OnigUChar* p = begin; p < end; ++p) {
