@@ -4,7 +4,7 @@
 Needs tokenizers 0.23.3. Run from the repository's root: python3 tools/make_pattern_goldens.py
 patterns.json: a list of {pattern, behavior, invert, texts, pieces}, pieces null where the library
     refuses the pattern; random patterns from a grammar, and patterns that people use.
-unicode.json: {"sets": {step: flat ranges}, "lower": [c, lower, …], "properties": {name: how many code points}}.
+unicode.json: {"sets": {step: flat ranges}, "lower": [c, lower, …], "properties": {name: flat ranges}}.
     tools/make_pattern_goldens.py FILE COUNT SEED    only patterns, to FILE: for a longer comparison
 """
 import json
@@ -153,7 +153,7 @@ def unicode_tables():
         codes = set()
         for _, (begin, end) in step.pre_tokenize_str(everything):
             codes.update(points[begin:end])
-        properties[name] = len(codes)
+        properties[name] = flat(codes)
     return {"sets": sets, "lower": lower, "properties": properties}
 
 
