@@ -80,16 +80,22 @@ Json agent_messages(const AgentSpec& agent, const data::TaskLine& task,
   return messages;
 }
 
+Result<BeforeResult> run_before(const AgentSpec& agent, const data::TaskLine& task) {
+  if (!agent.program || !agent.program->has_before()) return BeforeResult{};
+  return agent.program->before(script_view(agent, task));
+}
+
 Result<Prepared> prepare(const ReadyAgent& agent, const data::TaskLine& task,
                          const engine::Snapshot& snapshot, const RunContext& context) {
-  const AgentSpec& spec = *agent.spec;
-  std::optional<std::string> prompt;
-  if (spec.program && spec.program->has_before()) {
-    ASSIGN_OR_RETURN(BeforeResult before, spec.program->before(script_view(spec, task)));
-    if (before.answer) return Prepared{std::move(before.answer), std::nullopt};
-    prompt = std::move(before.prompt);
-  }
+  ASSIGN_OR_RETURN(BeforeResult before, run_before(*agent.spec, task));
+  if (before.answer) return Prepared{std::move(before.answer), std::nullopt};
+  ASSIGN_OR_RETURN(auto request, make_request(agent, task, before.prompt, snapshot, context));
+  return Prepared{std::nullopt, std::move(request)};
+}
 
+Result<engine::Request> make_request(const ReadyAgent& agent, const data::TaskLine& task, const std::optional<std::string>& prompt,
+                                     const engine::Snapshot& snapshot, const RunContext& context) {
+  const AgentSpec& spec = *agent.spec;
   engine::Request request;
   const Json messages = agent_messages(spec, task, prompt);
   if (context.raw) {
@@ -114,7 +120,7 @@ Result<Prepared> prepare(const ReadyAgent& agent, const data::TaskLine& task,
   if (spec.labels_from_task && !task.labels.empty()) {
     ASSIGN_OR_RETURN(request.constraint, text::make_choices(task.labels));
   }
-  return Prepared{std::nullopt, std::move(request)};
+  return request;
 }
 
 Result<std::string> finish_answer(const AgentSpec& agent, const data::TaskLine& task,

@@ -43,6 +43,13 @@ struct Prepared {
   std::optional<engine::Request> request;  // for the engine
 };
 
+// What the agent's script says of the task before the model is asked; nothing without a script. Fails by the agent's own fault.
+Result<BeforeResult> run_before(const AgentSpec& agent, const data::TaskLine& task);
+// System prompt, examples as earlier turns, and the task's messages, for the engine. `prompt`: replaces the task's. Fails where the task
+// does not go through the template or has labels nobody can be held to: another agent may fail at it alike.
+Result<engine::Request> make_request(const ReadyAgent& agent, const data::TaskLine& task, const std::optional<std::string>& prompt,
+                                     const engine::Snapshot& snapshot, const RunContext& context);
+
 // Runs before(), then builds system prompt, examples as earlier turns, and the task's messages.
 Result<Prepared> prepare(const ReadyAgent& agent, const data::TaskLine& task,
                          const engine::Snapshot& snapshot, const RunContext& context);

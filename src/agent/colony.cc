@@ -1,6 +1,7 @@
 #include "agent/colony.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "agent/colony_state.h"
 #include "base/check.h"
@@ -21,18 +22,21 @@ swarm::TaskId task_id_of(int64_t index) {
 
 }  // namespace
 
-void Colony::State::end_everything(const std::string& error) {
+Status Colony::State::stop() {
   for (auto& [index, job] : jobs) {
-    if (job.request) {
-      engine.cancel(*job.request);
-      requests.erase(*job.request);
-      job.request.reset();
-    }
-    end_without_agent(job, error);
+    if (job.request) engine.cancel(*job.request);
+    tell_living(swarm::TaskWithdrawn{job.id});
+    ++progress.cut_off;
   }
+  jobs.clear();
+  index_of.clear();
+  requests.clear();
+  endings.clear();
   waiting.clear();
   placed.clear();
-  embedding = 0;
+  embedding = working = 0;
+  progress.in_flight = 0;
+  return log.final({}, saves());
 }
 
 std::vector<std::pair<swarm::NodeId, std::string>> Colony::State::saves() {
@@ -52,14 +56,13 @@ Result<std::vector<FinalRow>> Colony::State::step() {
   look_at_files();
   // Scripts that were recruited at the end of the last step have answered already.
   if (options.deadline && clock.now() >= *options.deadline) {
-    endings.clear();
-    end_everything("the deadline of the run passed before this task had an answer");
-  } else {
-    submit_places();
-    announce_placed();
-    if (!engine.idle()) {
-      for (auto& output : engine.step()) take_output(output);
-    }
+    RETURN_IF_ERROR(stop());
+    return std::vector<FinalRow>();
+  }
+  submit_places();
+  announce_placed();
+  if (!engine.idle()) {
+    for (auto& output : engine.step()) take_output(output);
   }
   ++now.step;
   std::vector<FinalRow> rows;
@@ -105,12 +108,12 @@ Result<std::unique_ptr<Colony>> Colony::create(
   }
   state.introduce();
   state.problems_told = agents.problems();
-  for (const auto& [path, reason] : state.problems_told) log_warn("agent {}: {}", path, reason);
   state.take_agents();
+  state.news.clear();  // refused() has it
   if (state.hosted.empty()) {
-    return invalid("no agent can be hosted{}",
-                   state.refused.empty() ? "" : ": " + state.refused[0].first + " " +
-                                                    state.refused[0].second);
+    std::string why;
+    for (const auto& [name, reason] : state.refused) why += (why.empty() ? ": " : "; ") + name + ": " + reason;
+    return invalid("no agent can be hosted{}", why);
   }
   return colony;
 }
@@ -130,11 +133,14 @@ void Colony::add(int64_t index, data::TaskLine task, std::shared_ptr<const data:
 }
 
 Result<std::vector<FinalRow>> Colony::step() { return state_->step(); }
+Status Colony::stop() { return state_->stop(); }
 bool Colony::done() const { return state_->jobs.empty(); }
 const ColonyProgress& Colony::progress() const { return state_->progress; }
 const std::vector<std::pair<std::string, std::string>>& Colony::refused() const {
   return state_->refused;
 }
+size_t Colony::hosted() const { return state_->hosted.size(); }
+std::vector<std::string> Colony::news() { return std::exchange(state_->news, {}); }
 
 const swarm::Node& Colony::node(swarm::NodeId id) const {
   CHECK(id < state_->nodes.size() && state_->nodes[id], "the node lives");
@@ -153,7 +159,13 @@ Status Colony::kill_node(swarm::NodeId node) {
     if (job.stage != State::Stage::kWorking) continue;
     const auto at = state.hosted.find(job.agent);
     if (job.asker == node) job.votes.clear();
-    if (job.asker == node || (at != state.hosted.end() && at->second.host == node)) {
+    const bool worked_there = at != state.hosted.end() && at->second.host == node;
+    if (job.asker == node || worked_there) {
+      if (job.spec) {
+        State::Ending ending(index, state.clock.now());
+        ending.error = fmt::format("node {} died", node);
+        state.note_attempt(job, ending);
+      }
       state.restart(job);
     }
   }

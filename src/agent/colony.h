@@ -2,8 +2,11 @@
 // outcomes become deposits. There is no dispatcher: a task enters at a node, is announced on the
 // bus, agents' hosts bid from their own trails, the asker takes the highest bid.
 //
-// A task whose agent fails (script error, prompt too long) is announced once more without that agent;
-// the failure counts as an outcome of 0 where the task is scored. Then it ends with an error line.
+// A task whose agent fails is announced once more without that agent, until one answers or
+// ColonyOptions::attempts have failed; then it ends with an error line and, where it has a check, a success of 0. A failure by the agent's
+// own fault (its script, its time, its adapter) is an outcome of 0 on its trail at that place, checked or not. What may be the task's fault
+// (its prompt does not go through the template or is too long) is that only of agents whose task another one answered. An exhausted budget
+// is nobody's fault. What the run's deadline cuts off is not final at all.
 // With a quorum an answer is a vote, and the asker recruits more until they decide; all votes of a
 // task spend the run's budget, and each scored one is a deposit.
 // One thread, step by step, so the same seed gives the same run: decisions depend on step counts,
@@ -17,6 +20,7 @@
 #include <vector>
 
 #include "agent/agent.h"
+#include "agent/hosting.h"
 #include "agent/run_log.h"
 #include "base/budget.h"
 #include "base/clock.h"
@@ -36,6 +40,8 @@ struct ColonyOptions {
   std::optional<std::chrono::nanoseconds> deadline;  // Clock::now() at which the run ends
   uint64_t run_id = 0;           // not part of any decision: the same seed gives the same run
   int max_tokens = 256;
+  int attempts = 3;              // agents that may fail at one task
+  bool full = false;             // result lines have prompt, expected and raw too
   std::filesystem::path home;    // where mean and deviation of places are kept, by model hash
   bool raw = false;              // prompts as they are, without the template
   std::shared_ptr<const engine::AdapterInfo> adapter;  // of the engine's, for agents without one; null: none
@@ -43,11 +49,13 @@ struct ColonyOptions {
   swarm::NodeOptions rules;      // of every node; id and seed are set here. With rules.quorum tasks get votes
   // Where the model that an agent names is, to compare with the engine's; null: by name alone.
   std::function<Result<std::filesystem::path>(const std::string& model)> find_model;
+  std::filesystem::path hub_cache;  // where what agents require is looked for
   Metrics* metrics = nullptr;    // borrowed; null: none
 };
 
 struct ColonyProgress {
   int64_t total = 0, final = 0, failed = 0, in_flight = 0;
+  int64_t cut_off = 0;  // by the deadline or stop(): not final
   double score_sum = 0;
   int64_t scored = 0;
   uint64_t tokens = 0;
@@ -66,8 +74,10 @@ class Colony {
   void add(int64_t index, data::TaskLine task, std::shared_ptr<const data::Check> check);
 
   // One step: admit, embed, announce, bid, assign, run one engine step, check, deposit, log.
-  // Fails only when the log does. Returns the rows that became final.
+  // Past the deadline it is stop(). Fails only when the log does. Returns the rows that became final.
   Result<std::vector<FinalRow>> step();
+  // Drops what is not final, and writes down what the nodes learned.
+  Status stop();
   bool done() const;
   const ColonyProgress& progress() const;
 
@@ -80,8 +90,11 @@ class Colony {
   Status revive_node(swarm::NodeId node, const std::string& saved);
 
   const swarm::Node& node(swarm::NodeId id) const;  // CHECKs that it lives
-  // (agent, reason) of agents that this colony cannot host: another model, a broken adapter.
+  // (agent, reason) of agents that this colony cannot host, ready_to_host() says why.
   const std::vector<std::pair<std::string, std::string>>& refused() const;
+  size_t hosted() const;
+  // What happened to the agents' files since the last call, a line each for a person.
+  std::vector<std::string> news();
 
  private:
   Colony();

@@ -1,6 +1,7 @@
 // Nodes, what they tell each other, and which agents they host.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "agent/colony_state.h"
 #include "agent/tested.h"
@@ -36,6 +37,7 @@ void Colony::State::tell(swarm::NodeId id, const swarm::Event& event) {
   if (!nodes[id]) return;
   for (auto& effect : nodes[id]->step(event, now)) {
     if (auto* send = std::get_if<swarm::Send>(&effect)) {
+      count_gossip(id, *send);
       if (send->to) {
         bus.emplace_back(*send->to, send->message);
       } else {
@@ -60,6 +62,18 @@ void Colony::State::tell(swarm::NodeId id, const swarm::Event& event) {
   }
 }
 
+// Between nodes: what one tells itself goes nowhere.
+void Colony::State::count_gossip(swarm::NodeId from, const swarm::Send& send) {
+  const auto* delta = std::get_if<swarm::Delta>(&send.message);
+  if (options.metrics == nullptr || (delta == nullptr && !std::holds_alternative<swarm::Digest>(send.message))) return;
+  const auto others = send.to ? static_cast<double>(*send.to != from)
+                              : static_cast<double>(std::count_if(nodes.begin(), nodes.end(), [](const auto& one) { return one != nullptr; }) - 1);
+  if (others == 0) return;
+  options.metrics->get(metric::kGossip).add(others);
+  if (delta != nullptr) options.metrics->get(metric::kGossipRecords).add(others * static_cast<double>(delta->trails.size() + delta->populations.size()));
+  options.metrics->get(metric::kGossipBytes).add(others * static_cast<double>(swarm::encode(send.message).size()));
+}
+
 void Colony::State::introduce() {
   for (swarm::NodeId id = 0; id < nodes.size(); ++id) tell_living(swarm::PeerJoined{id});
 }
@@ -72,8 +86,6 @@ void Colony::State::pump() {
   while (!bus.empty()) {
     auto [to, message] = std::move(bus.front());
     bus.pop_front();
-    const bool gossip = std::holds_alternative<swarm::Digest>(message) || std::holds_alternative<swarm::Delta>(message);
-    if (gossip && options.metrics != nullptr) options.metrics->get(metric::kGossip).add(1);
     if (const auto* bid = std::get_if<swarm::Bid>(&message)) {
       const Job* job = find(bid->task);
       if (job == nullptr || !job->may_bid(bid->agent)) continue;
@@ -110,24 +122,13 @@ void Colony::State::host(Hosted entry, swarm::NodeId at) {
   hosted.insert_or_assign(id, std::move(entry));
 }
 
-bool Colony::State::is_ours(const std::string& model) const {
-  if (model.empty() || model == engine.snapshot().name) return true;
-  if (!options.find_model) return false;
-  const auto found = options.find_model(model);
-  std::error_code code;
-  return found && std::filesystem::equivalent(*found, engine.snapshot().path, code);
-}
-
 void Colony::State::take_agents() {
-  std::map<swarm::AgentId, std::shared_ptr<const AgentSpec>> wanted;
-  refused.clear();
-  for (const auto& spec : directory.agents()) {
-    if (!is_ours(spec->model)) {
-      refused.emplace_back(spec->name, "wants model " + spec->model + ", the colony has " + engine.snapshot().name);
-    } else {
-      wanted.emplace(spec->id(), spec);
-    }
-  }
+  const Hosting hosting{&engine, options.find_model, options.hub_cache};
+  std::set<swarm::AgentId> wanted;
+  std::map<std::string, std::string> before;  // generations by name
+  for (const auto& [id, entry] : hosted) before.emplace(entry.agent.spec->name, entry.agent.spec->generation);
+  const auto refused_before = std::exchange(refused, {});
+  for (const auto& spec : directory.agents()) wanted.insert(spec->id());
   for (auto at = hosted.begin(); at != hosted.end();) {
     if (wanted.contains(at->first)) {
       ++at;
@@ -138,8 +139,8 @@ void Colony::State::take_agents() {
     at = hosted.erase(at);
   }
   for (const auto& spec : directory.agents()) {  // by name: the order of births is the same
-    if (!wanted.contains(spec->id()) || hosted.contains(spec->id())) continue;
-    auto ready = make_ready(spec, &engine.adapters());
+    if (hosted.contains(spec->id())) continue;
+    auto ready = ready_to_host(spec, hosting);
     if (!ready) {
       refused.emplace_back(spec->name, ready.error().message);
       continue;
@@ -153,7 +154,22 @@ void Colony::State::take_agents() {
     }
     host({std::move(*ready), home, home, std::move(*tested)}, living_from(home));
   }
-  for (const auto& [name, reason] : refused) log_warn("agent {} is not hosted: {}", name, reason);
+  std::map<std::string, std::string> after;
+  for (const auto& [id, entry] : hosted) after.emplace(entry.agent.spec->name, entry.agent.spec->generation);
+  for (const auto& [name, generation] : after) {
+    const auto then = before.find(name);
+    if (then == before.end()) {
+      news.push_back(fmt::format("agent {} takes part from now on", name));
+    } else if (then->second != generation) {
+      news.push_back(fmt::format("agent {} was edited: generation {} follows {}, with a trail of its own", name, generation, then->second));
+    }
+  }
+  for (const auto& [name, generation] : before) {
+    if (!after.contains(name)) news.push_back(fmt::format("agent {} takes no part any more", name));
+  }
+  for (const auto& one : refused) {
+    if (std::find(refused_before.begin(), refused_before.end(), one) == refused_before.end()) news.push_back(fmt::format("agent {} is not hosted: {}", one.first, one.second));
+  }
 }
 
 void Colony::State::look_at_files() {
@@ -161,7 +177,7 @@ void Colony::State::look_at_files() {
   if (directory.problems() != problems_told) {
     problems_told = directory.problems();
     for (const auto& [path, reason] : problems_told) {
-      log_warn("agent {}: {}; the last good version stays", path, reason);
+      news.push_back(fmt::format("agent {}: {}; the last good version stays", path, reason));
     }
   }
   take_agents();

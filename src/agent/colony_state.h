@@ -16,10 +16,24 @@ struct Colony::State {
   struct Vote {
     swarm::AgentId agent = 0;
     std::shared_ptr<const AgentSpec> spec;
-    std::string answer;
+    std::string answer, raw;
     const char* by = "model";
     uint64_t prompt_tokens = 0, completion_tokens = 0;
     double ms = 0;  // of its work
+  };
+
+  // Whose fault it is that there is no answer.
+  enum class Fault : uint8_t {
+    kNone,    // the budget's, a dead node's
+    kAgent,
+    kShared,  // the task's, unless another agent answers it
+    kTask,
+    kCut,     // the run's deadline passed: nothing ended
+  };
+  struct Attempt {
+    swarm::AgentId agent = 0;
+    Fault fault = Fault::kNone;
+    AttemptRow row;
   };
 
   struct Job {
@@ -40,8 +54,10 @@ struct Colony::State {
     std::vector<BidRow> bids;
     std::string reason;
     // Of an earlier round.
-    std::set<swarm::AgentId> excluded;
-    std::string failure;
+    std::set<swarm::AgentId> excluded;  // they failed
+    std::vector<Attempt> attempts;
+    std::vector<DepositRow> deposits;
+    uint64_t prompt_tokens = 0, completion_tokens = 0;  // of attempts that failed
     // Of a quorum: answers so far, and how it ended.
     std::vector<Vote> votes;
     std::optional<swarm::Ended> ended;
@@ -66,7 +82,8 @@ struct Colony::State {
     std::chrono::nanoseconds at;
     std::optional<std::string> answer;
     std::string error;
-    bool agent_failed = false;  // the agent's own fault: another may try
+    Fault fault = Fault::kNone;
+    std::string raw;  // what the model wrote, before after()
     const char* by = "model";
     uint64_t prompt_tokens = 0, completion_tokens = 0;
   };
@@ -84,6 +101,7 @@ struct Colony::State {
   std::vector<uint32_t> starts;                     // by node: how often it was started
   std::map<swarm::AgentId, Hosted> hosted;
   std::vector<std::pair<std::string, std::string>> refused, problems_told;
+  std::vector<std::string> news;
 
   std::map<int64_t, Job> jobs;                      // everything not final, by index
   std::deque<int64_t> waiting;
@@ -106,6 +124,7 @@ struct Colony::State {
   // The living node at or behind `id`.
   swarm::NodeId living_from(uint64_t id) const;
   void tell(swarm::NodeId id, const swarm::Event& event);
+  void count_gossip(swarm::NodeId from, const swarm::Send& send);
   void introduce();
   void tell_living(const swarm::Event& event);
   // Delivers until nothing is under way. In the process nothing is lost and nothing waits, so all
@@ -117,8 +136,6 @@ struct Colony::State {
 
   // ---- agents (in colony_nodes.cc) ----
   void host(Hosted entry, swarm::NodeId at);
-  // Whether what an agent calls its model is the engine's, by name or as the same file or folder.
-  bool is_ours(const std::string& model) const;
   // Brings `hosted` in line with the directory.
   void take_agents();
   void look_at_clock() { now.ms = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(clock.now()).count()); }
@@ -128,7 +145,7 @@ struct Colony::State {
 
   // ---- the way of a task (in colony_tasks.cc) ----
   void submit_places();
-  void end_without_agent(Job& job, std::string error);
+  void end_without_agent(Job& job, std::string error, Fault fault);
   void announce_placed();
   void nobody_bid(Job& job);
   void start_work(const swarm::Work& work);
@@ -138,7 +155,10 @@ struct Colony::State {
 
   // ---- the end of a step (in colony_endings.cc) ----
   // What an agent's answer was worth, and what it cost; without a score what it cost alone.
-  void deposit(const Job& job, swarm::AgentId agent, std::optional<double> score, uint64_t tokens, double ms, bool final);
+  void deposit(Job& job, swarm::AgentId agent, std::optional<double> score, uint64_t tokens, double ms, bool final);
+  void note_attempt(Job& job, const Ending& ending);
+  // The agent failed: true when another shall try.
+  bool give_way(Job& job, Ending& ending);
   FinalRow final_row(Job& job, Ending& ending, std::optional<double> success, std::string error);
   // The answer is a vote: true when more of them are to come. When they have decided, `ending` is
   // what they decided, over all that was spent.
@@ -152,8 +172,8 @@ struct Colony::State {
   void forget(Job& job);
 
   // ---- a step (in colony.cc) ----
-  // The run's deadline: what is not final ends now, with an error.
-  void end_everything(const std::string& error);
+  // What is not final is dropped, and what the nodes learned is written down.
+  Status stop();
   std::vector<std::pair<swarm::NodeId, std::string>> saves();
   Result<std::vector<FinalRow>> step();
 };

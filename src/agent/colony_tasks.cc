@@ -29,15 +29,16 @@ void Colony::State::submit_places() {
         ++embedding;
         continue;
       }
-      end_without_agent(job, std::move(id).error().message);
+      end_without_agent(job, std::move(id).error().message, Fault::kTask);
     } else {
-      end_without_agent(job, std::move(request).error().message);
+      end_without_agent(job, std::move(request).error().message, Fault::kTask);
     }
   }
 }
 
-void Colony::State::end_without_agent(Job& job, std::string error) {
+void Colony::State::end_without_agent(Job& job, std::string error, Fault fault) {
   Ending ending(job.index, clock.now());
+  ending.fault = fault;
   ending.error = std::move(error);
   endings.push_back(std::move(ending));
 }
@@ -75,9 +76,7 @@ void Colony::State::nobody_bid(Job& job) {
     restart(job);
     return;
   }
-  Ending ending(job.index, clock.now());
-  ending.error = job.failure.empty() ? "no agent bid for this task" : job.failure;
-  endings.push_back(std::move(ending));
+  end_without_agent(job, "no agent bid for this task", Fault::kNone);
 }
 
 void Colony::State::start_work(const swarm::Work& work) {
@@ -102,24 +101,27 @@ void Colony::State::start_work(const swarm::Work& work) {
   context.budget = options.budget;
   context.adapter = options.adapter;
   Ending ending(job->index, clock.now());
-  auto prepared = prepare(at->second.agent, job->task, engine.snapshot(), context);
-  if (prepared && prepared->request) {
-    auto id = engine.submit(std::move(*prepared->request));
+  auto before = run_before(*job->spec, job->task);
+  if (!before) {
+    ending.error = std::move(before).error().message;
+    ending.fault = Fault::kAgent;
+  } else if (before->answer) {
+    ending.answer = std::move(before->answer);
+    ending.by = "script";
+  } else {
+    auto id = [&]() -> Result<engine::RequestId> {
+      ASSIGN_OR_RETURN(auto request, make_request(at->second.agent, job->task, before->prompt, engine.snapshot(), context));
+      return engine.submit(std::move(request));
+    }();
     if (id) {
       job->request = *id;
       requests.emplace(*id, job->index);
       return;
     }
     ending.error = std::move(id).error().message;
-    ending.agent_failed = true;
-  } else if (prepared) {
-    ending.answer = std::move(prepared->answer);
-    ending.by = "script";
-    ending.at = clock.now();
-  } else {
-    ending.error = std::move(prepared).error().message;
-    ending.agent_failed = true;
+    ending.fault = Fault::kShared;
   }
+  ending.at = clock.now();
   endings.push_back(std::move(ending));
 }
 
@@ -152,12 +154,15 @@ void Colony::State::take_output(engine::Output& output) {
     --embedding;
     job.stage = Stage::kPlaced;
     if (output.error) {
-      end_without_agent(job, std::move(output.error->message));
+      // The budget or the run's deadline, else the task's own.
+      const bool cancelled = output.finish == engine::FinishReason::kCancelled;
+      const Fault fault = !cancelled ? Fault::kTask : output.error->code == ErrorCode::kCancelled ? Fault::kCut : Fault::kNone;
+      end_without_agent(job, std::move(output.error->message), fault);
       return;
     }
     auto place = placer.place(output.values);
     if (!place) {
-      end_without_agent(job, std::move(place).error().message);
+      end_without_agent(job, std::move(place).error().message, Fault::kTask);
       return;
     }
     job.place = *place;
@@ -168,17 +173,22 @@ void Colony::State::take_output(engine::Output& output) {
   ending.prompt_tokens = prompt_tokens;
   ending.completion_tokens = output.ids.size();
   if (output.error) {
-    // Deadlines, budgets and cancelling are nobody's fault.
+    // The engine cancels for a deadline (the run's, else the agent's own), and where the budget is used up. All else is an error of what
+    // the agent brought: its adapter, its constraint.
     ending.error = std::move(output.error->message);
-    ending.agent_failed = output.error->code == ErrorCode::kInvalid ||
-                          output.error->code == ErrorCode::kCorrupt;
+    ending.fault = Fault::kAgent;
+    if (output.finish == engine::FinishReason::kCancelled) {
+      if (output.error->code != ErrorCode::kCancelled) ending.fault = Fault::kNone;
+      else if (options.deadline && clock.now() >= *options.deadline) ending.fault = Fault::kCut;
+    }
   } else {
+    if (options.full) ending.raw = output.text;
     auto answer = finish_answer(*job.spec, job.task, std::move(output.text));
     if (answer) {
       ending.answer = std::move(*answer);
     } else {
       ending.error = std::move(answer).error().message;
-      ending.agent_failed = true;
+      ending.fault = Fault::kAgent;
     }
   }
   endings.push_back(std::move(ending));

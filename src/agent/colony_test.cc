@@ -102,6 +102,7 @@ class ColonyTest : public ::testing::Test {
     for (const auto& [index, row] : rows) {
       Json line = row.line;
       line.erase("ms");
+      for (auto& attempt : line["attempts"]) attempt.erase("ms");
       all.push_back(std::move(line));
     }
     return all;
@@ -191,32 +192,121 @@ TEST_F(ColonyTest, SameSeedSameRun) {
   }
 }
 
-TEST_F(ColonyTest, AFailingAgentGivesWayOnce) {
+TEST_F(ColonyTest, AFailingAgentGivesWayAndItsTrailLearnsIt) {
   put_agent(agents_, "broken", kBroken);
   put_agent(agents_, "upper", kUpper);
-  MemoryLog log;
-  auto colony = make(log);
-  add_tasks(*colony, 20);
-  finish(*colony);
-  ASSERT_EQ(log.rows.size(), 20U);
-  for (const auto& [index, row] : log.rows) {
-    EXPECT_EQ(row.agent, "upper");
-    EXPECT_FALSE(row.failed);
+  for (const bool scored : {true, false}) {
+    for (const int nodes : {1, 3}) {
+      options_.nodes = nodes;
+      MemoryLog log;
+      auto colony = make(log);
+      add_tasks(*colony, 60, scored);
+      finish(*colony);
+      ASSERT_EQ(log.rows.size(), 60U);
+      double failures = 0, late = 0;
+      for (const auto& [index, row] : log.rows) {
+        EXPECT_EQ(row.agent, "upper");
+        EXPECT_FALSE(row.failed);
+        EXPECT_FALSE(row.line.contains("error"));
+        ASSERT_GE(row.attempts.size(), 1U);
+        ASSERT_LE(row.attempts.size(), 2U);
+        ASSERT_EQ(row.line["attempts"].size(), row.attempts.size());
+        EXPECT_EQ(row.line["attempts"].back()["agent"], "upper") << "the last one answered";
+        EXPECT_FALSE(row.line["attempts"].back().contains("error"));
+        EXPECT_GE(row.line["attempts"].back()["ms"].get<double>(), 0);
+        EXPECT_EQ(row.line.contains("node"), nodes > 1);
+        if (row.attempts.size() == 2) {
+          EXPECT_EQ(row.attempts[0].agent, "broken");
+          EXPECT_TRUE(row.attempts[0].blamed);
+          EXPECT_NE(row.attempts[0].error.find("broken on purpose"), std::string::npos);
+          EXPECT_EQ(row.line["attempts"][0]["error"], row.attempts[0].error);
+          ++failures;
+          late += index >= 30;
+          ASSERT_EQ(row.deposits.size(), scored ? 2U : 1U);
+          EXPECT_EQ(row.deposits[0].agent, "broken");
+          EXPECT_EQ(row.deposits[0].score, 0);
+        }
+      }
+      double broken = 0;
+      for (int id = 0; id < nodes; ++id) {
+        for (const auto& trail : colony->node(static_cast<swarm::NodeId>(id)).trails()) {
+          if (trail.name == "broken") broken += trail.n;
+        }
+      }
+      EXPECT_GT(failures, 0);
+      EXPECT_EQ(broken, failures) << "each failure is a deposit, checked or not";
+      EXPECT_EQ(deposits(*colony, nodes), failures + (scored ? 60 : 0));
+      if (scored) {
+        EXPECT_LT(late, 6) << "it is hardly asked any more";
+      }
+    }
   }
-  // Each failure is a deposit of its own.
-  EXPECT_GT(deposits(*colony, 1), 20);
 }
 
-TEST_F(ColonyTest, AFailingAgentGivesWayWithoutAnyTrailToo) {
-  put_agent(agents_, "broken", kBroken);
+TEST_F(ColonyTest, OthersAreTriedUntilOneAnswersOrTheAttemptsEnd) {
+  for (const char* name : {"broken-a", "broken-b", "broken-c"}) put_agent(agents_, name, kBroken);
+  put_agent(agents_, "stuck", "function before(task) while true do end end");     // instructions
+  put_agent(agents_, "hungry", "function before(task) local t = {} for i = 1, 1e7 do t[i] = i .. '' end end");
+  put_agent(agents_, "late", "function after(task, text) error('after') end");
   put_agent(agents_, "upper", kUpper);
+  options_.in_flight = 1;
+  for (const int attempts : {1, 3, 10}) {
+    options_.attempts = attempts;
+    Json lines[2];
+    for (Json& of_run : lines) {
+      MemoryLog log;
+      auto colony = make(log);
+      add_tasks(*colony, 20);
+      finish(*colony);
+      ASSERT_EQ(log.rows.size(), 20U);
+      double sum = 0;
+      for (const auto& [index, row] : log.rows) {
+        ASSERT_LE(row.attempts.size(), static_cast<size_t>(attempts));
+        std::set<std::string> who;
+        for (const auto& attempt : row.attempts) EXPECT_TRUE(who.insert(attempt.agent).second) << "not asked again";
+        EXPECT_EQ(row.failed, !who.contains("upper"));
+        ASSERT_TRUE(row.success) << "a failed task counts";
+        EXPECT_TRUE(!row.failed || *row.success == 0);
+        EXPECT_TRUE(!row.failed || row.attempts.size() == static_cast<size_t>(attempts)) << row.line;
+        EXPECT_EQ(row.line.contains("error"), row.failed);
+        EXPECT_EQ(row.deposits.size(), row.attempts.size());
+        sum += *row.success;
+      }
+      EXPECT_EQ(colony->progress().scored, 20);
+      EXPECT_EQ(colony->progress().score_sum, sum);
+      EXPECT_EQ(colony->progress().failed > 0, attempts < 6) << attempts;
+      of_run = without_ms(log.rows);
+    }
+    EXPECT_EQ(lines[0], lines[1]) << "the same seed, the same run";
+  }
+}
+
+// The agent's own limit is its fault, the run's is nobody's.
+TEST_F(ColonyTest, AnAgentThatTakesTooLongFails) {
+  put_agent(agents_, "slow", "", "[limits]\nseconds = 0.05\nmax_tokens = 400\n[sampling]\nignore_eos = true\n");
+  put_agent(agents_, "upper", kUpper);
+  options_.max_tokens = 400;
+  options_.in_flight = 1;
   MemoryLog log;
   auto colony = make(log);
-  add_tasks(*colony, 30, false);
-  finish(*colony);
-  ASSERT_EQ(log.rows.size(), 30U);
-  for (const auto& [index, row] : log.rows) EXPECT_EQ(row.agent, "upper");
-  EXPECT_EQ(deposits(*colony, 1), 0);
+  add_tasks(*colony, 10);
+  for (int step = 0; !colony->done(); ++step) {
+    ASSERT_LT(step, 5000);
+    ASSERT_TRUE(colony->step());
+    tiny_.clock.advance(std::chrono::milliseconds(10));
+  }
+  int late = 0;
+  for (const auto& [index, row] : log.rows) {
+    EXPECT_EQ(row.agent, "upper");
+    if (row.attempts.size() < 2) continue;
+    ++late;
+    EXPECT_TRUE(row.attempts[0].blamed);
+    EXPECT_NE(row.attempts[0].error.find("deadline"), std::string::npos) << row.attempts[0].error;
+    EXPECT_GT(row.attempts[0].tokens, 0U);
+    EXPECT_EQ(row.prompt_tokens + row.completion_tokens, row.attempts[0].tokens) << "what the failure cost is in the row";
+  }
+  EXPECT_GT(late, 0);
+  EXPECT_EQ(colony->progress().failed, 0);
 }
 
 TEST_F(ColonyTest, TheSeedReachesTheSampling) {
@@ -243,11 +333,16 @@ TEST_F(ColonyTest, WhatNobodyCanDoEndsWithItsReason) {
   ASSERT_EQ(log.rows.size(), 7U);
   for (const auto& [index, row] : log.rows) {
     EXPECT_TRUE(row.failed);
-    EXPECT_FALSE(row.success);
+    EXPECT_EQ(row.success, 0.0);
+    EXPECT_EQ(row.line["success"], 0.0);
     EXPECT_TRUE(row.line["answer"].is_null());
     EXPECT_NE(row.line.value("error", ""), "");
+    EXPECT_EQ(row.attempts.size(), 2U);
   }
   EXPECT_EQ(colony->progress().failed, 7);
+  EXPECT_EQ(colony->progress().scored, 7);
+  EXPECT_EQ(colony->progress().score_sum, 0);
+  EXPECT_EQ(deposits(*colony, 1), 14);
 }
 
 TEST_F(ColonyTest, APromptBeyondTheContextIsTheAgentsFailure) {
@@ -260,7 +355,40 @@ TEST_F(ColonyTest, APromptBeyondTheContextIsTheAgentsFailure) {
   add_tasks(*colony, 12);
   finish(*colony);
   ASSERT_EQ(log.rows.size(), 12U);
-  for (const auto& [index, row] : log.rows) EXPECT_EQ(row.agent, "brief");
+  double wordy = 0;
+  for (const auto& [index, row] : log.rows) {
+    EXPECT_EQ(row.agent, "brief");
+    if (row.attempts.size() == 2) {
+      EXPECT_TRUE(row.attempts[0].blamed) << "another could do it";
+      ++wordy;
+    }
+  }
+  EXPECT_GT(wordy, 0);
+  EXPECT_EQ(deposits(*colony, 1), 12 + wordy);
+}
+
+TEST_F(ColonyTest, ATaskThatIsTooLongForAllIsNobodysFault) {
+  put_agent(agents_, "one");
+  put_agent(agents_, "two", "", "[limits]\nmax_tokens = 3\n");
+  MemoryLog log;
+  auto colony = make(log);
+  data::TaskLine task;
+  task.id = "long";
+  task.prompt = std::string(590, 'x');  // the template makes it longer than the context
+  task.answer = "x";
+  task.fields = Json{{"prompt", task.prompt}};
+  colony->add(0, task, exact());
+  finish(*colony);
+  const FinalRow& row = log.rows.at(0);
+  EXPECT_TRUE(row.failed);
+  EXPECT_EQ(row.success, 0.0);
+  ASSERT_EQ(row.attempts.size(), 2U);
+  for (const auto& attempt : row.line["attempts"]) {
+    EXPECT_EQ(attempt["blamed"], false);
+    EXPECT_NE(attempt.value("error", ""), "");
+  }
+  EXPECT_TRUE(row.deposits.empty());
+  EXPECT_EQ(deposits(*colony, 1), 0);
 }
 
 TEST_F(ColonyTest, ATaskBeyondTheContextEndsWithItsReason) {
@@ -330,14 +458,16 @@ TEST_F(ColonyTest, TheDeadlineEndsWhatIsLeft) {
   }
   EXPECT_LT(log.rows.size(), 30U);
   tiny_.clock.advance(std::chrono::seconds(5));
+  const size_t final = log.rows.size();
   ASSERT_TRUE(colony->step());
   EXPECT_TRUE(colony->done());
-  ASSERT_EQ(log.rows.size(), 30U);
-  EXPECT_GT(colony->progress().failed, 0);
-  for (const auto& [index, row] : log.rows) {
-    if (!row.failed) continue;
-    EXPECT_NE(row.line.value("error", "").find("deadline"), std::string::npos) << row.line;
-  }
+  EXPECT_EQ(log.rows.size(), final) << "what is cut off is not final";
+  EXPECT_GT(final, 0U);
+  EXPECT_EQ(colony->progress().failed, 0);
+  EXPECT_EQ(colony->progress().cut_off, static_cast<int64_t>(30 - final));
+  swarm::Node kept({.id = 0});
+  ASSERT_TRUE(kept.load(log.saved.at(0)));
+  EXPECT_EQ(kept.latest_deposit() > 0, true) << "what was learned is written down";
   // The engine is free for the next colony.
   options_.deadline.reset();
   MemoryLog next_log;
@@ -490,6 +620,34 @@ TEST_F(ColonyTest, AQuorumAsksUntilTheVotesDecide) {
   EXPECT_GT(metrics.get(metric::kQuorumVotes).value(), 480);
 }
 
+TEST_F(ColonyTest, AQuorumWhoseOthersFailGivesWhatItHas) {
+  put_agent(agents_, "upper", kUpper);
+  for (const char* name : {"broken-a", "broken-b", "broken-c", "broken-d"}) put_agent(agents_, name, kBroken);
+  options_.rules.quorum = swarm::QuorumOptions::quick();
+  for (const int nodes : {1, 3}) {
+    options_.nodes = nodes;
+    MemoryLog log;
+    auto colony = make(log);
+    add_tasks(*colony, 30);
+    finish(*colony);
+    ASSERT_EQ(log.rows.size(), 30U);
+    int answered = 0;
+    for (const auto& [index, row] : log.rows) {
+      const bool voted = std::any_of(row.attempts.begin(), row.attempts.end(), [](const auto& one) { return one.error.empty(); });
+      EXPECT_EQ(row.failed, !voted) << row.line;
+      EXPECT_EQ(row.line["agent"] == "upper", voted);
+      EXPECT_LE(row.attempts.size(), 4U) << "a vote and three failures";
+      answered += voted;
+    }
+    EXPECT_GT(answered, 20);
+    double broken = 0;
+    for (int id = 0; id < nodes; ++id) {
+      for (const auto& trail : colony->node(static_cast<swarm::NodeId>(id)).trails()) broken += trail.name == "upper" ? 0 : trail.n;
+    }
+    EXPECT_GT(broken, 30) << "votes that fail are outcomes too";
+  }
+}
+
 TEST_F(ColonyTest, AQuorumThatTheBudgetEndsGivesWhatItHas) {
   put_agent(agents_, "model");
   put_agent(agents_, "model-too", "", "[sampling]\ntemperature = 1.5\n");
@@ -633,6 +791,9 @@ TEST_F(ColonyTest, EditsArePickedUpAndBrokenOnesAreNot) {
   touch("function before(task) return {answer = 'second'} end", 10);
   for (int i = 0; i < 140; ++i) ASSERT_TRUE(colony->step());
   EXPECT_GT(answers("second"), 5);
+  const auto news = colony->news();
+  ASSERT_EQ(news.size(), 1U);
+  EXPECT_NE(news[0].find("agent one was edited"), std::string::npos) << news[0];
   touch("function before(task", 20);
   finish(*colony);
   ASSERT_EQ(log.rows.size(), 400U);
@@ -716,6 +877,63 @@ TEST_F(ColonyTest, AgentsBringTheirOwnAdapters) {
   EXPECT_EQ(agents, (std::set<std::string>{"one", "plain", "two"}));
   EXPECT_EQ(answers.size(), 4U) << "one has two generations";
   EXPECT_EQ(distinct.size(), 4U);
+}
+
+TEST_F(ColonyTest, WhatCannotBeHostedIsNotHosted) {
+  const auto& config = tiny_.snapshot->model->config();
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "large");
+  put_agent(agents_, "lacking", kUpper, "[requires]\nexecutables = [\"no-such-program-anywhere\"]\n");
+  engine::write_tiny_adapter(agents_ / "large" / "adapter", config, 64, 1);
+  auto rest = tiny_.ledger.take("trainer", tiny_.ledger.ceiling() - tiny_.ledger.used() - 1000);
+  ASSERT_TRUE(rest);
+  MemoryLog log;
+  auto colony = make(log);
+  ASSERT_EQ(colony->refused().size(), 2U);
+  EXPECT_EQ(colony->hosted(), 1U);
+  EXPECT_EQ(colony->refused()[0].first, "lacking");
+  EXPECT_NE(colony->refused()[0].second.find("no-such-program-anywhere"), std::string::npos);
+  EXPECT_EQ(colony->refused()[1].first, "large");
+  EXPECT_NE(colony->refused()[1].second.find("--memory"), std::string::npos) << colony->refused()[1].second;
+  EXPECT_TRUE(tiny_.engine->adapters().list().empty()) << "nothing of it is left";
+  add_tasks(*colony, 6);
+  finish(*colony);
+  for (const auto& [index, row] : log.rows) EXPECT_EQ(row.bids.size(), 1U);
+
+  // Room that is gone only later: its failure, and the others go on.
+  rest = {};
+  MemoryLog later_log;
+  auto later = make(later_log);
+  EXPECT_EQ(later->hosted(), 2U);
+  rest = tiny_.ledger.take("trainer", tiny_.ledger.ceiling() - tiny_.ledger.used() - 1000);
+  ASSERT_TRUE(rest);
+  add_tasks(*later, 30);
+  finish(*later);
+  int failures = 0;
+  for (const auto& [index, row] : later_log.rows) {
+    EXPECT_EQ(row.agent, "upper");
+    if (row.attempts.size() == 2) {
+      ++failures;
+      EXPECT_TRUE(row.attempts[0].blamed) << row.line;
+    }
+  }
+  EXPECT_GT(failures, 0);
+  EXPECT_EQ(deposits(*later, 1), 30 + failures);
+}
+
+TEST_F(ColonyTest, FullLinesHavePromptExpectedAndRawText) {
+  put_agent(agents_, "shout", "function after(task, text) return 'after ' .. #text end");
+  options_.full = true;
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 3);
+  finish(*colony);
+  for (const auto& [index, row] : log.rows) {
+    const Json& line = row.line;
+    EXPECT_EQ(line["prompt"].get<std::string>().size(), 6U);
+    EXPECT_EQ(line["expected"].get<std::string>().size(), 6U);
+    EXPECT_EQ(line["answer"], fmt::format("after {}", line["raw"].get<std::string>().size()));
+  }
 }
 
 TEST_F(ColonyTest, ALogThatFailsStopsTheRun) {

@@ -22,17 +22,35 @@ struct BidRow {
   double tokens = 0;  // that its answer is expected to cost; 0: nothing is known
 };
 
+// One agent's try at a task.
+struct AttemptRow {
+  std::string agent, generation;
+  swarm::NodeId node = 0;  // where the agent was
+  std::string error;       // "" when it answered
+  bool blamed = false;     // with an error: by its own fault, which is an outcome of 0
+  uint64_t tokens = 0;     // prompt and completion
+  double ms = 0;           // from the start of its work to its end
+};
+// What was laid on an agent's trail.
+struct DepositRow {
+  std::string agent, generation;
+  double score = 0;
+};
+
 // One task's end. `line` is the result line of conventions 2b, whole.
 struct FinalRow {
   int64_t index = 0;       // position in the task file, from 0
   swarm::TaskId task = 0;  // hash of run and index
   std::string id, kind, agent, generation, reason, by;
   std::optional<double> success;
-  bool failed = false;     // no final answer (error set)
+  bool failed = false;     // no final answer (error set); its success is 0 where the task has a check
+  swarm::NodeId node = 0;  // where it entered
   uint64_t prompt_tokens = 0, completion_tokens = 0;
   double ms = 0;
   swarm::Place place{};
   std::vector<BidRow> bids;
+  std::vector<AttemptRow> attempts;  // in order
+  std::vector<DepositRow> deposits;
   Json line;
 };
 

@@ -16,6 +16,7 @@
 #include "app/commands/models.h"
 #include "app/commands/replay.h"
 #include "app/commands/run.h"
+#include "app/commands/runs.h"
 #include "app/commands/text.h"
 #include "app/commands/train.h"
 #include "app/console.h"
@@ -127,7 +128,7 @@ int run_cli(int argc, char** argv) {
   cli.failure_message(CLI::FailureMessage::simple);
   std::function<Result<int>()> chosen;
   bool json = false;
-  std::string home, name, agents;
+  std::string home, name, agents, task;
 
   const auto verb = [&](CLI::App& parent, const char* word, const char* what, const char* example) -> CLI::App& {
     CLI::App& made = *parent.add_subcommand(word, what);
@@ -142,10 +143,12 @@ int run_cli(int argc, char** argv) {
   {
     CLI::App& v = verb(cli, "run", "send a stream of tasks through the colony", "colony run examples/mixed.jsonl --out results.jsonl");
     v.add_option("TASKS", run.file, "task lines; - is standard input");
-    v.add_option("--out", run.out, "result lines (default: in the run's folder under home)");
+    v.add_option("--out", run.out, "result lines; - is standard output, each line as soon as all before it are final (default: that for TASKS -, else in the run's folder under home)");
     v.add_option("--resume", run.resume, "go on with this run, or with the last");
     v.add_option("--agents", run.agents, "folder of agents (default: ./agents)");
-    v.add_option("--only", run.only, "only these agents")->expected(1, 1000);
+    v.add_option("--only", run.only, "only these agents, separated by commas or spaces")->expected(1, 1000)->delimiter(',');
+    v.add_option("--attempts", run.attempts, "agents that may fail at a task before it has failed (default: 3)")->transform(whole(1, 64));
+    v.add_flag("--full", run.full, "result lines with prompt, expected and raw, the model's text before the agent's after()");
     v.add_option("--nodes", run.nodes, "swarm nodes in this process")->transform(whole(1, 64));
     v.add_flag("--no-gossip{false}", run.gossip, "each node keeps what it learns to itself");
     v.add_flag("--no-tested{false}", run.tested, "agents begin with nothing, also where colony eval --keep has tested them");
@@ -156,7 +159,7 @@ int run_cli(int argc, char** argv) {
     v.add_flag("--shuffle", run.shuffle, "tasks in an order drawn from the seed");
     v.add_flag("--raw", run.raw, "prompts as they are, without the chat template");
     v.add_option("--budget-tokens", run.budget_tokens, "tokens of prompts and answers that the whole run may use")->transform(whole(0));
-    v.add_option("--deadline", run.deadline_seconds, "seconds after which the run ends")->check(number(0, 1e9, false));
+    v.add_option("--deadline", run.deadline_seconds, "seconds after which the run stops; what is unfinished then --resume does")->check(number(0, 1e9, false));
     v.add_option("--max-tokens", run.max_tokens, "most tokens of an answer")->transform(whole(1, 1'000'000'000));
     add_model(v, run.model);
     add_home(v);
@@ -177,10 +180,23 @@ int run_cli(int argc, char** argv) {
       run.json = json;
       chosen = [&] { return run_run(run); };
     });
-    CLI::App& l = verb(cli, "runs", "list the runs so far, oldest first", "colony runs");
+    CLI::App& l = verb(cli, "runs", "list the runs so far, oldest first, or show one", "colony runs show last");
     add_home(l);
     add_json(l);
-    l.callback([&] { chosen = [&] { return run_runs(home, json); }; });
+    CLI::App& show = verb(l, "show", "a run's report again", "colony runs show last");
+    show.add_option("RUN", name, "the run's name, or last")->required();
+    add_home(show);
+    add_json(show);
+    show.callback([&] { chosen = [&] { return run_runs_show(home, name, json); }; });
+    l.callback([&] {
+      if (!chosen) chosen = [&] { return run_runs(home, json); };
+    });
+    CLI::App& w = verb(cli, "why", "the story of one task: bids, reason, attempts, answer, check, cost", "colony why last task-17");
+    w.add_option("RUN", name, "the run's name, or last")->required();
+    w.add_option("TASK", task, "the task's id, or its place in the run from 0")->required();
+    add_home(w);
+    add_json(w);
+    w.callback([&] { chosen = [&] { return run_why(home, name, task, json); }; });
   }
 
   // ---- the model verbs ----
@@ -325,6 +341,7 @@ int run_cli(int argc, char** argv) {
 
   // ---- agents ----
   std::vector<std::string> names;
+  ModelOptions check_model;
   {
     CLI::App& group = verb(cli, "agents", "list, show, check and make agents", "colony agents ls");
     group.require_subcommand(1);
@@ -338,11 +355,14 @@ int run_cli(int argc, char** argv) {
     add_agents(show);
     add_json(show);
     show.callback([&] { chosen = [&] { return run_agents_show(agents, name, json); }; });
-    CLI::App& check = verb(group, "check", "load agents and verify what they require", "colony agents check");
+    CLI::App& check = verb(group, "check", "whether colony run would host these agents, and why not", "colony agents check");
+    check.add_option("--model", check_model.model, "folder, .gguf file or hub id (default: the starter model)");
+    check.add_option("--dtype", check_model.dtype, "weights as auto, f32, bf16, int8 or int4")->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}));
+    check.add_option("--memory", check_model.memory, "ceiling for weights, caches and adapters, as 2GiB (default: 70 % of the machine's)")->check(size_of_memory());
     check.add_option("NAME", names, "these agents (default: all)");
     add_agents(check);
     add_json(check);
-    check.callback([&] { chosen = [&] { return run_agents_check(agents, names, json); }; });
+    check.callback([&] { chosen = [&] { return run_agents_check(agents, names, check_model, json); }; });
     CLI::App& make = verb(group, "new", "make the folder of a new agent", "colony agents new tickets");
     make.add_option("NAME", name, "a-z, 0-9, - and _")->required();
     add_agents(make);

@@ -4,8 +4,6 @@
 #include <array>
 #include <iostream>
 #include <iterator>
-#include <map>
-#include <unordered_map>
 
 #include "base/file.h"
 #include "base/digest.h"
@@ -19,8 +17,8 @@ constexpr std::array<std::string_view, 8> kKnownFields{"id",     "kind",  "task"
 
 // What a task.json beside the file says for lines that do not.
 struct Defaults {
-  std::string check;
-  std::vector<std::string> labels;
+  const std::string& check;
+  const std::vector<std::string>& labels;
 };
 
 Error wrong(std::string_view field, const Json& found, std::string_view expected) {
@@ -118,8 +116,8 @@ Result<TaskLine> parse_line(std::string_view bytes, int64_t number, const Defaul
   return task;
 }
 
-Result<Defaults> read_defaults(const std::filesystem::path& folder) {
-  Defaults defaults;
+Result<std::pair<std::string, std::vector<std::string>>> read_defaults(const std::filesystem::path& folder) {
+  std::pair<std::string, std::vector<std::string>> defaults;
   if (folder.empty()) return defaults;
   const auto path = folder / "task.json";
   std::error_code ignored;
@@ -132,61 +130,59 @@ Result<Defaults> read_defaults(const std::filesystem::path& folder) {
   }
   auto check = text_member(*object, "check");
   if (!check) return std::move(check).error().in(path.string());
-  defaults.check = std::move(*check);
-  if (!defaults.check.empty()) {
-    auto made = Check::make(defaults.check, folder, nullptr);
+  defaults.first = std::move(*check);
+  if (!defaults.first.empty()) {
+    auto made = Check::make(defaults.first, folder, nullptr);
     if (!made) return std::move(made).error().in(path.string());
   }
   auto labels = labels_member(*object);
   if (!labels) return std::move(labels).error().in(path.string());
-  defaults.labels = std::move(*labels);
+  defaults.second = std::move(*labels);
   return defaults;
 }
 
 }  // namespace
 
+Result<TaskReader> TaskReader::open(const std::filesystem::path& folder) {
+  TaskReader reader;
+  reader.folder_ = folder;
+  ASSIGN_OR_RETURN(auto defaults, read_defaults(folder));
+  reader.default_check_ = std::move(defaults.first);
+  reader.default_labels_ = std::move(defaults.second);
+  return reader;
+}
+
+Result<std::optional<TaskLine>> TaskReader::next(std::string_view line) {
+  if (++number_ == 1 && line.starts_with("\xEF\xBB\xBF")) line.remove_prefix(3);
+  if (line.find_first_not_of(" \t\r") == std::string_view::npos) return std::optional<TaskLine>();
+  ASSIGN_OR_RETURN(auto task, parse_line(line, number_, {default_check_, default_labels_}));
+  if (!task.check.empty()) {
+    auto known = problem_of_check_.find(task.check);
+    if (known == problem_of_check_.end()) {
+      auto made = Check::make(task.check, folder_, nullptr);
+      known = problem_of_check_.emplace(task.check, made ? "" : std::move(made).error().message).first;
+    }
+    if (!known->second.empty()) return invalid("\"check\": {}", known->second);
+  }
+  const auto [first, fresh] = line_of_id_.emplace(task.id, number_);
+  if (!fresh) return invalid("\"id\": found \"{}\" as on line {}, expected an id of its own", task.id, first->second);
+  return std::optional(std::move(task));
+}
+
 Result<TaskFile> parse_tasks(std::string_view bytes, const std::filesystem::path& folder) {
-  ASSIGN_OR_RETURN(const Defaults defaults, read_defaults(folder));
+  ASSIGN_OR_RETURN(TaskReader reader, TaskReader::open(folder));
   TaskFile file;
   file.folder = folder;
   file.content_hash = sha256_hex(bytes);
-  if (bytes.starts_with("\xEF\xBB\xBF")) bytes.remove_prefix(3);
-
-  std::unordered_map<std::string, int64_t> line_of_id;
-  std::map<std::string, std::string> problem_of_check;  // "" when the check is well made
-  int64_t number = 0;
   while (!bytes.empty()) {
     const size_t end = bytes.find('\n');
-    const std::string_view line = bytes.substr(0, end);
+    auto task = reader.next(bytes.substr(0, end));
     bytes.remove_prefix(end == std::string_view::npos ? bytes.size() : end + 1);
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    auto task = parse_line(line, number, defaults);
     if (!task) {
-      file.problems.push_back({number, std::move(task).error().message});
-      continue;
+      file.problems.push_back({reader.lines(), std::move(task).error().message});
+    } else if (*task) {
+      file.tasks.push_back(std::move(**task));
     }
-    if (!task->check.empty()) {
-      auto known = problem_of_check.find(task->check);
-      if (known == problem_of_check.end()) {
-        auto made = Check::make(task->check, folder, nullptr);
-        known = problem_of_check
-                    .emplace(task->check, made ? "" : std::move(made).error().message)
-                    .first;
-      }
-      if (!known->second.empty()) {
-        file.problems.push_back({number, "\"check\": " + known->second});
-        continue;
-      }
-    }
-    const auto [first, fresh] = line_of_id.emplace(task->id, number);
-    if (!fresh) {
-      file.problems.push_back({number, fmt::format("\"id\": found \"{}\" as on line {}, expected an "
-                                                   "id of its own",
-                                                   task->id, first->second)});
-      continue;
-    }
-    file.tasks.push_back(std::move(*task));
   }
   if (file.tasks.empty() && file.problems.empty()) return invalid("found no task line");
   return file;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +34,24 @@ struct TaskFile {
   std::vector<LineProblem> problems;  // these lines were left out
   std::filesystem::path folder;       // where schema: and script: checks are looked for
   std::string content_hash;           // SHA-256 of the bytes
+};
+
+// Task lines one by one, as they come.
+class TaskReader {
+ public:
+  // `folder`: as in parse_tasks(). Fails when its task.json cannot be read.
+  static Result<TaskReader> open(const std::filesystem::path& folder);
+  // The next line, without its end; nothing when it is blank. Fails where the line is a problem.
+  Result<std::optional<TaskLine>> next(std::string_view line);
+  int64_t lines() const { return number_; }  // so far; that of the last one, from 1
+
+ private:
+  std::filesystem::path folder_;
+  std::string default_check_;
+  std::vector<std::string> default_labels_;
+  int64_t number_ = 0;
+  std::map<std::string, int64_t> line_of_id_;
+  std::map<std::string, std::string> problem_of_check_;  // "" when the check is well made
 };
 
 // `path` may be "-" (standard input; folder is then empty: the current one, without task.json). A

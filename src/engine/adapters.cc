@@ -1,5 +1,6 @@
 #include "engine/adapters.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/file.h"
@@ -136,6 +137,13 @@ Result<std::shared_ptr<const model::Adapter>> Adapters::acquire(const std::share
   loads_.add(1);
   resident_metric_.set(static_cast<double>(by_info_.size()));
   return weights;
+}
+
+Status Adapters::fits(const AdapterInfo& info) const {
+  const uint64_t used = ledger_.used(), ours = std::min(used, resident_bytes());
+  if (used - ours + info.bytes <= ledger_.ceiling()) return {};
+  return exhausted("its adapter needs {}, of the {} of --memory {} are left beside weights and caches", format_bytes(info.bytes),
+                   format_bytes(ledger_.ceiling()), format_bytes(ledger_.ceiling() - std::min(ledger_.ceiling(), used - ours)));
 }
 
 uint64_t Adapters::resident_bytes() const {

@@ -56,6 +56,8 @@ class Adapters {
   // The weights, pinned while the result lives. Fails kExhausted when they do not fit beside what is
   // pinned and everything else in the ledger; kCorrupt when the file changed since it was registered.
   Result<std::shared_ptr<const model::Adapter>> acquire(const std::shared_ptr<const AdapterInfo>& info);
+  // Whether it would fit if no other adapter were in memory. Fails kExhausted, as acquire() would of a machine that rests.
+  Status fits(const AdapterInfo& info) const;
   // Drops weights of removed adapters that nobody holds any more. Cheap when there are none.
   void sweep();
 

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kApplicationId = 0x434f4c59;  // "COLY"
-constexpr int64_t kSchema = 1;
+constexpr int64_t kSchema = 2;
 
 // docs/ledger.md says what each column is.
 constexpr const char* kCreate = R"sql(
@@ -32,9 +32,6 @@ CREATE TABLE tasks (
 CREATE TABLE bids (
   run INTEGER NOT NULL, idx INTEGER NOT NULL, agent TEXT NOT NULL, bid REAL NOT NULL, p REAL NOT NULL,
   PRIMARY KEY (run, idx, agent), FOREIGN KEY (run, idx) REFERENCES tasks(run, idx)) WITHOUT ROWID;
-CREATE TABLE deposits (
-  run INTEGER NOT NULL, idx INTEGER NOT NULL, agent TEXT NOT NULL, generation TEXT NOT NULL, score REAL NOT NULL, place BLOB NOT NULL,
-  PRIMARY KEY (run, idx), FOREIGN KEY (run, idx) REFERENCES tasks(run, idx)) WITHOUT ROWID;
 CREATE TABLE agents (
   name TEXT NOT NULL, generation TEXT NOT NULL, role TEXT NOT NULL, description TEXT NOT NULL, folder TEXT NOT NULL,
   first_seen_ms INTEGER NOT NULL, PRIMARY KEY (name, generation)) WITHOUT ROWID;
@@ -43,6 +40,19 @@ CREATE TABLE trails (
   PRIMARY KEY (model_hash, nodes, node));
 CREATE TABLE metrics (
   run INTEGER NOT NULL REFERENCES runs(id), name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (run, name)) WITHOUT ROWID;
+)sql";
+// Schema 2: all deposits of a task, not the last alone; its attempts; where it entered.
+constexpr const char* kDeposits = R"sql(
+CREATE TABLE deposits (
+  run INTEGER NOT NULL, idx INTEGER NOT NULL, agent TEXT NOT NULL, generation TEXT NOT NULL, score REAL NOT NULL, place BLOB NOT NULL,
+  PRIMARY KEY (run, idx, agent, generation), FOREIGN KEY (run, idx) REFERENCES tasks(run, idx)) WITHOUT ROWID;
+)sql";
+constexpr const char* kAttempts = R"sql(
+CREATE TABLE attempts (
+  run INTEGER NOT NULL, idx INTEGER NOT NULL, number INTEGER NOT NULL, agent TEXT NOT NULL, generation TEXT NOT NULL, node INTEGER NOT NULL,
+  error TEXT, blamed INTEGER NOT NULL, tokens INTEGER NOT NULL, ms REAL NOT NULL,
+  PRIMARY KEY (run, idx, number), FOREIGN KEY (run, idx) REFERENCES tasks(run, idx)) WITHOUT ROWID;
+ALTER TABLE tasks ADD COLUMN node INTEGER NOT NULL DEFAULT 0;
 )sql";
 
 Result<int64_t> pragma(Database& db, const char* name) {
@@ -139,7 +149,7 @@ struct Ledger::State {
 
   Result<std::vector<RunInfo>> list(const std::string& where, const std::string& name) {
     ASSIGN_OR_RETURN(auto q, Statement::prepare(db,
-        "SELECT r.id, r.name, r.started_ms, r.tasks, r.options, r.summary IS NOT NULL, "
+        "SELECT r.id, r.name, r.started_ms, r.tasks, r.options, COALESCE(r.summary, ''), "
         "(SELECT COUNT(*) FROM tasks t WHERE t.run = r.id), (SELECT COUNT(*) FROM tasks t WHERE t.run = r.id AND t.failed) "
         "FROM runs r " + where + " ORDER BY r.id"));
     if (!name.empty()) q.bind(std::string_view(name));
@@ -155,7 +165,12 @@ struct Ledger::State {
       auto options = parse_json(q.text(4));
       if (!options) return corrupt("{}: run {}: options: {}", path.string(), info.run, options.error().message);
       info.options = std::move(*options);
-      info.state = state_of(info.run, q.integer(5) != 0);
+      if (const std::string summary = q.text(5); !summary.empty()) {
+        auto parsed = parse_json(summary);
+        if (!parsed) return corrupt("{}: run {}: summary: {}", path.string(), info.run, parsed.error().message);
+        info.summary = std::move(*parsed);
+      }
+      info.state = state_of(info.run, !info.summary.is_null());
       info.final = q.integer(6);
       info.failed = q.integer(7);
       out.push_back(std::move(info));
@@ -192,7 +207,10 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const fs::path& home) {
     return corrupt("{}: schema {}, this program knows up to {}; it was written by a newer version", s.path.string(), schema, kSchema);
   }
   if (schema == 0) {
-    RETURN_IF_ERROR(s.db.execute(fmt::format("PRAGMA application_id={}; {} PRAGMA user_version={};", kApplicationId, kCreate, kSchema)));
+    RETURN_IF_ERROR(s.db.execute(fmt::format("PRAGMA application_id={}; {} {} {} PRAGMA user_version={};", kApplicationId, kCreate, kDeposits, kAttempts, kSchema)));
+  } else if (schema == 1) {
+    RETURN_IF_ERROR(s.db.execute(fmt::format("ALTER TABLE deposits RENAME TO deposits1; {} INSERT INTO deposits SELECT run, idx, agent, generation, score, place FROM deposits1; "
+                                             "DROP TABLE deposits1; {} PRAGMA user_version={};", kDeposits, kAttempts, kSchema)));
   }
   RETURN_IF_ERROR(transaction.commit());
   return ledger;
@@ -219,6 +237,18 @@ Result<RunInfo> Ledger::begin_run(const Json& options, int64_t tasks, int64_t st
   RETURN_IF_ERROR(insert.run());
   RETURN_IF_ERROR(transaction.commit());
   return info;
+}
+
+Status Ledger::set_input(const RunInfo& run) {
+  ASSIGN_OR_RETURN(auto update, Statement::prepare(state_->db, "UPDATE runs SET tasks = ?, options = ? WHERE name = ?"));
+  return update.bind(run.tasks).bind(std::string_view(to_line(run.options))).bind(std::string_view(run.run)).run();
+}
+
+Status Ledger::drop_run(const std::string& run) {
+  ASSIGN_OR_RETURN(auto drop, Statement::prepare(state_->db, "DELETE FROM runs WHERE name = ? AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.run = runs.id)"));
+  RETURN_IF_ERROR(drop.bind(std::string_view(run)).run());
+  state_->locks.erase(run);
+  return {};
 }
 
 Status Ledger::finish_run(const std::string& run, const Json& summary) {
@@ -249,21 +279,29 @@ class SqliteRunLog final : public agent::RunLog {
     if (rows.empty() && nodes.empty()) return {};
     ASSIGN_OR_RETURN(auto transaction, Transaction::begin(db_));
     ASSIGN_OR_RETURN(auto task, Statement::prepare(db_,
-        "INSERT INTO tasks (run, idx, task, id, kind, agent, generation, reason, by, success, failed, prompt_tokens, completion_tokens, ms, line) "
-        "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+        "INSERT INTO tasks (run, idx, task, id, kind, agent, generation, reason, by, success, failed, prompt_tokens, completion_tokens, ms, line, node) "
+        "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
     ASSIGN_OR_RETURN(auto bid, Statement::prepare(db_, "INSERT INTO bids (run, idx, agent, bid, p) VALUES (?,?,?,?,?)"));
+    ASSIGN_OR_RETURN(auto attempt, Statement::prepare(db_, "INSERT INTO attempts (run, idx, number, agent, generation, node, error, blamed, tokens, ms) VALUES (?,?,?,?,?,?,?,?,?,?)"));
     ASSIGN_OR_RETURN(auto deposit, Statement::prepare(db_, "INSERT INTO deposits (run, idx, agent, generation, score, place) VALUES (?,?,?,?,?,?)"));
     for (const auto& row : rows) {
       task.bind(run_).bind(row.index).bind(static_cast<int64_t>(row.task)).bind(std::string_view(row.id)).bind(std::string_view(row.kind));
       task.bind(std::string_view(row.agent)).bind(std::string_view(row.generation)).bind(std::string_view(row.reason)).bind(std::string_view(row.by));
       task.bind(row.success).bind(int64_t{row.failed ? 1 : 0}).bind(static_cast<int64_t>(row.prompt_tokens));
-      task.bind(static_cast<int64_t>(row.completion_tokens)).bind(row.ms).bind(std::string_view(to_line(row.line)));
+      task.bind(static_cast<int64_t>(row.completion_tokens)).bind(row.ms).bind(std::string_view(to_line(row.line))).bind(static_cast<int64_t>(row.node));
       if (auto status = task.run(); !status) return std::move(status).error().in(fmt::format("task {} of run {}", row.index, run_));
       for (const auto& one : row.bids) {
         RETURN_IF_ERROR(bid.bind(run_).bind(row.index).bind(std::string_view(one.agent)).bind(one.bid).bind(one.p).run());
       }
-      if (row.success && !row.agent.empty()) {
-        deposit.bind(run_).bind(row.index).bind(std::string_view(row.agent)).bind(std::string_view(row.generation)).bind(*row.success);
+      int64_t number = 0;
+      for (const auto& one : row.attempts) {
+        attempt.bind(run_).bind(row.index).bind(number++).bind(std::string_view(one.agent)).bind(std::string_view(one.generation)).bind(static_cast<int64_t>(one.node));
+        if (one.error.empty()) attempt.bind(std::optional<double>());
+        else attempt.bind(std::string_view(one.error));
+        RETURN_IF_ERROR(attempt.bind(int64_t{one.blamed ? 1 : 0}).bind(static_cast<int64_t>(one.tokens)).bind(one.ms).run());
+      }
+      for (const auto& one : row.deposits) {
+        deposit.bind(run_).bind(row.index).bind(std::string_view(one.agent)).bind(std::string_view(one.generation)).bind(one.score);
         RETURN_IF_ERROR(deposit.bind_blob(std::as_bytes(std::span(row.place))).run());
       }
     }
@@ -301,6 +339,33 @@ Result<std::vector<std::pair<int64_t, Json>>> Ledger::results(const std::string&
     auto line = parse_json(q.text(1));
     if (!line) return corrupt("{}: run {}, task {}: {}", state_->path.string(), run, q.integer(0), line.error().message);
     out.emplace_back(q.integer(0), std::move(*line));
+  }
+}
+
+Result<Ledger::TaskStory> Ledger::story(const std::string& run, int64_t index) {
+  TaskStory story;
+  ASSIGN_OR_RETURN(auto attempts, Statement::prepare(state_->db,
+      "SELECT a.agent, a.generation, a.node, COALESCE(a.error, ''), a.blamed, a.tokens, a.ms FROM attempts a JOIN runs r ON r.id = a.run WHERE r.name = ? AND a.idx = ? ORDER BY a.number"));
+  attempts.bind(std::string_view(run)).bind(index);
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, attempts.row());
+    if (!more) break;
+    Json one = {{"agent", attempts.text(0)}, {"generation", attempts.text(1)}, {"node", attempts.integer(2)}};
+    if (const std::string error = attempts.text(3); !error.empty()) {
+      one["error"] = error;
+      one["blamed"] = attempts.integer(4) != 0;
+    }
+    one["tokens"] = attempts.integer(5);
+    one["ms"] = attempts.number(6);
+    story.attempts.push_back(std::move(one));
+  }
+  ASSIGN_OR_RETURN(auto deposits, Statement::prepare(state_->db,
+      "SELECT d.agent, d.generation, d.score FROM deposits d JOIN runs r ON r.id = d.run WHERE r.name = ? AND d.idx = ? ORDER BY d.agent, d.generation"));
+  deposits.bind(std::string_view(run)).bind(index);
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, deposits.row());
+    if (!more) return story;
+    story.deposits.push_back({{"agent", deposits.text(0)}, {"generation", deposits.text(1)}, {"score", deposits.number(2)}});
   }
 }
 

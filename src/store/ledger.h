@@ -21,6 +21,7 @@ struct RunInfo {
   std::string started;  // ISO 8601 UTC
   int64_t tasks = 0, final = 0, failed = 0;
   std::string state;    // running, finished, interrupted (not running, not finished)
+  Json summary;         // of the end; null while it is not finished
   Json options;         // what `run` was asked, enough to resume: file, hash, agents, seed, …
 };
 
@@ -36,6 +37,10 @@ class Ledger {
   // The run belongs to this process from here on, until finish_run() or the ledger's end. Trails are
   // kept by the options' "model_hash" and "nodes".
   Result<RunInfo> begin_run(const Json& options, int64_t tasks, int64_t started_unix_ms);
+  // The run's tasks and options anew, where its input was not known at its begin.
+  Status set_input(const RunInfo& run);
+  // Of a run that never began: it has no task, and its name goes to the next one.
+  Status drop_run(const std::string& run);
   Status finish_run(const std::string& run, const Json& summary);
   Result<std::vector<RunInfo>> runs();                  // oldest first
   // "last" or a run's name. Fails kNotFound.
@@ -46,6 +51,13 @@ class Ledger {
   Result<std::unique_ptr<agent::RunLog>> run_log(const RunInfo& run);
   // Final result lines of a run as (index, line), ascending index.
   Result<std::vector<std::pair<int64_t, Json>>> results(const std::string& run);
+
+  // A task of a run: its attempts {"agent","generation","node","error"?,"blamed"?,"tokens","ms"} and deposits {"agent","generation","score"}.
+  // Empty for a task that is not final, and attempts for those of runs before schema 2.
+  struct TaskStory {
+    Json attempts = Json::array(), deposits = Json::array();
+  };
+  Result<TaskStory> story(const std::string& run, int64_t index);
 
   // Writes down generations not seen before.
   Status remember_agents(const std::vector<std::shared_ptr<const agent::AgentSpec>>& agents, int64_t now_unix_ms);

@@ -52,6 +52,10 @@ FinalRow make_row(int64_t index, std::optional<double> success = 1.0) {
   row.ms = 1.5;
   row.place[0] = 1.0F;
   row.bids = {{"adder", 0.9, 1.0}, {"generalist", 0.4, 0.0}};
+  row.attempts.push_back({"broken", "g7", 1, "script.lua:1: on purpose", true, 5, 0.5});
+  row.attempts.push_back({"adder", "g1", 0, "", false, 15, 1.0});
+  row.deposits.push_back({"broken", "g7", 0});
+  if (success) row.deposits.push_back({"adder", "g1", *success});
   row.line = {{"id", row.id}, {"answer", fmt::format("answer {} \" \n ü", index)}};
   return row;
 }
@@ -117,7 +121,15 @@ TEST(Ledger, KeepsRunsTasksBidsDepositsTrailsAgentsAndMetrics) {
   EXPECT_TRUE((*ledger)->trails("abc", 1)->empty());
   EXPECT_TRUE((*ledger)->trails("abd", 2)->empty());
   EXPECT_EQ(one_number(home.path(), "SELECT COUNT(*) FROM bids"), 6);
-  EXPECT_EQ(one_number(home.path(), "SELECT COUNT(*) FROM deposits"), 2);
+  EXPECT_EQ(one_number(home.path(), "SELECT COUNT(*) FROM deposits"), 5);
+  EXPECT_EQ(one_number(home.path(), "SELECT COUNT(*) FROM attempts WHERE error IS NULL AND NOT blamed"), 3);
+  const auto story = (*ledger)->story("r000001", 1);
+  ASSERT_TRUE(story) << story.error().message;
+  EXPECT_EQ(story->attempts, Json::parse(R"([
+    {"agent":"broken","generation":"g7","node":1,"error":"script.lua:1: on purpose","blamed":true,"tokens":5,"ms":0.5},
+    {"agent":"adder","generation":"g1","node":0,"tokens":15,"ms":1.0}])"));
+  EXPECT_EQ(story->deposits, Json::parse(R"([{"agent":"adder","generation":"g1","score":0.25},{"agent":"broken","generation":"g7","score":0.0}])"));
+  EXPECT_TRUE((*ledger)->story("r000001", 77)->attempts.empty());
   EXPECT_EQ(one_number(home.path(), "SELECT COUNT(*) FROM agents"), 1);
   EXPECT_EQ(one_number(home.path(), "SELECT first_seen_ms FROM agents"), 5);
   EXPECT_EQ(one_number(home.path(), "SELECT value FROM metrics"), 3);
@@ -127,6 +139,90 @@ TEST(Ledger, KeepsRunsTasksBidsDepositsTrailsAgentsAndMetrics) {
   const auto runs = (*ledger)->runs();
   ASSERT_EQ(runs->size(), 2u);
   EXPECT_EQ((*runs)[1].run, "r000002");
+}
+
+// The tables of the first schema, as a home of then has them.
+constexpr const char* kSchema1 = R"sql(
+PRAGMA application_id=1129270361;
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, started_ms INTEGER NOT NULL, tasks INTEGER NOT NULL,
+  options TEXT NOT NULL, model_hash TEXT NOT NULL, nodes INTEGER NOT NULL, summary TEXT);
+CREATE TABLE tasks (
+  run INTEGER NOT NULL REFERENCES runs(id), idx INTEGER NOT NULL, task INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
+  agent TEXT NOT NULL, generation TEXT NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL, success REAL, failed INTEGER NOT NULL,
+  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, ms REAL NOT NULL, line TEXT NOT NULL,
+  PRIMARY KEY (run, idx), UNIQUE (run, task)) WITHOUT ROWID;
+CREATE TABLE bids (
+  run INTEGER NOT NULL, idx INTEGER NOT NULL, agent TEXT NOT NULL, bid REAL NOT NULL, p REAL NOT NULL,
+  PRIMARY KEY (run, idx, agent), FOREIGN KEY (run, idx) REFERENCES tasks(run, idx)) WITHOUT ROWID;
+CREATE TABLE deposits (
+  run INTEGER NOT NULL, idx INTEGER NOT NULL, agent TEXT NOT NULL, generation TEXT NOT NULL, score REAL NOT NULL, place BLOB NOT NULL,
+  PRIMARY KEY (run, idx), FOREIGN KEY (run, idx) REFERENCES tasks(run, idx)) WITHOUT ROWID;
+CREATE TABLE agents (
+  name TEXT NOT NULL, generation TEXT NOT NULL, role TEXT NOT NULL, description TEXT NOT NULL, folder TEXT NOT NULL,
+  first_seen_ms INTEGER NOT NULL, PRIMARY KEY (name, generation)) WITHOUT ROWID;
+CREATE TABLE trails (
+  model_hash TEXT NOT NULL, nodes INTEGER NOT NULL, node INTEGER NOT NULL, run INTEGER NOT NULL REFERENCES runs(id), bytes BLOB NOT NULL,
+  PRIMARY KEY (model_hash, nodes, node));
+CREATE TABLE metrics (
+  run INTEGER NOT NULL REFERENCES runs(id), name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (run, name)) WITHOUT ROWID;
+INSERT INTO runs VALUES (1, 'r000001', 5, 3, '{"model_hash":"abc","nodes":2}', 'abc', 2, NULL);
+INSERT INTO tasks VALUES (1, 0, 11, 't0', 'sum', 'adder', 'g1', 'only_bid', 'script', 0.5, 0, 12, 3, 1.5, '{"id":"t0","answer":"4"}');
+INSERT INTO bids VALUES (1, 0, 'adder', 0.9, 1.0);
+INSERT INTO deposits VALUES (1, 0, 'adder', 'g1', 0.5, x'0000');
+INSERT INTO trails VALUES ('abc', 2, 0, 1, 'learned');
+PRAGMA user_version=1;
+)sql";
+
+TEST(Ledger, AHomeOfTheFirstSchemaOpensAndGoesOn) {
+  const Home home;
+  {
+    Database db;
+    ASSERT_TRUE(db.open(home.path() / "colony.db"));
+    const auto made = db.execute(kSchema1);
+    ASSERT_TRUE(made) << made.error().message;
+  }
+  for (int time = 0; time < 2; ++time) {
+    auto ledger = Ledger::open(home.path());
+    ASSERT_TRUE(ledger) << ledger.error().message;
+    const auto run = (*ledger)->find_run("last");
+    ASSERT_TRUE(run);
+    EXPECT_EQ(run->final, 1 + time);
+    const auto results = (*ledger)->results("r000001");
+    ASSERT_TRUE(results);
+    EXPECT_EQ((*results)[0].second["answer"], "4");
+    EXPECT_EQ((*ledger)->trails("abc", 2)->size(), 1u);
+    const auto story = (*ledger)->story("r000001", 0);
+    ASSERT_TRUE(story);
+    EXPECT_TRUE(story->attempts.empty());
+    EXPECT_EQ(story->deposits.size(), 1u);
+    auto log = (*ledger)->run_log(*run);
+    ASSERT_TRUE(log);
+    const auto written = (*log)->final({make_row(time + 1)}, {});
+    ASSERT_TRUE(written) << written.error().message;
+    EXPECT_EQ(one_number(home.path(), "SELECT user_version FROM pragma_user_version"), 2);
+  }
+}
+
+TEST(Ledger, ARunThatNeverBeganLeavesItsName) {
+  const Home home;
+  auto ledger = Ledger::open(home.path());
+  auto run = (*ledger)->begin_run(kOptions, 0, 0);
+  ASSERT_TRUE(run);
+  run->tasks = 7;
+  run->options["content_hash"] = "later";
+  ASSERT_TRUE((*ledger)->set_input(*run));
+  EXPECT_EQ((*ledger)->find_run("last")->tasks, 7);
+  EXPECT_EQ((*ledger)->find_run("last")->options["content_hash"], "later");
+  ASSERT_TRUE((*ledger)->drop_run(run->run));
+  EXPECT_TRUE((*ledger)->runs()->empty());
+  const auto next = (*ledger)->begin_run(kOptions, 3, 0);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->run, "r000001");
+  auto log = (*ledger)->run_log(*next);
+  ASSERT_TRUE((*log)->final({make_row(0)}, {}));
+  ASSERT_TRUE((*ledger)->drop_run(next->run));
+  EXPECT_EQ((*ledger)->runs()->size(), 1u) << "what has a task stays";
 }
 
 TEST(Ledger, ASecondFinalIsRefusedWhole) {

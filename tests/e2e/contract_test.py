@@ -9,7 +9,7 @@ import harness
 class Contract(harness.Case):
     def test_without_a_verb_it_prints_the_verbs(self):
         out, _ = self.colony()
-        for verb in "run runs generate score logits tokenize render eval train chat ls show pull agents doctor bench".split():
+        for verb in "run runs why generate score logits tokenize render eval train chat ls show pull agents doctor bench".split():
             self.assertIn(verb, out)
 
     def test_wrong_usage_is_2(self):
@@ -19,7 +19,7 @@ class Contract(harness.Case):
             self.assertIn("--help", err)
 
     def test_help_has_an_example(self):
-        for verb in "run runs generate score logits tokenize render eval train chat ls show pull doctor bench".split():
+        for verb in "run runs why generate score logits tokenize render eval train chat ls show pull doctor bench".split():
             out, _ = self.colony(verb, "--help")
             self.assertIn("Example:", out)
 

@@ -50,7 +50,7 @@ class Run(harness.Case):
         self.assertAlmostEqual(summary["first_tenth"], sum(r["success"] for r in results[:4]) / 4)
         self.assertAlmostEqual(summary["last_tenth"], sum(r["success"] for r in results[-4:]) / 4)
         self.assertEqual(summary["completion_tokens"], sum(r["completion_tokens"] for r in results))
-        for key in "run ci95 prompt_tokens seconds tasks_per_s tokens_per_s peak_bytes ledger".split():
+        for key in "run ci95 prompt_tokens seconds work_seconds unfinished not_hosted tasks_per_s tokens_per_s peak_bytes ledger".split():
             self.assertIn(key, summary)
         self.assertTrue(os.path.exists(summary["ledger"]))
         listed = self.lines("runs", "--json")
@@ -62,7 +62,7 @@ class Run(harness.Case):
         self.assertEqual((self.folder / "results.jsonl").read_text(), before)
 
     def stable(self, results):
-        return [{k: v for k, v in r.items() if k != "ms"} for r in results]
+        return [{k: [a["agent"] for a in v] if k == "attempts" else v for k, v in r.items() if k != "ms"} for r in results]
 
     def test_the_same_seed_gives_the_same_run(self):
         rows = tasks(60)
@@ -82,6 +82,10 @@ class Run(harness.Case):
     def test_only_and_nodes(self):
         results = self.run_it(tasks(10), "--only", "generalist")[1]
         self.assertEqual({r["agent"] for r in results}, {"generalist"})
+        for words in (("--only", "arithmetic,generalist"), ("--only", "arithmetic", "generalist"), ("--only", "arithmetic", "--only", "generalist")):
+            results = self.run_it(tasks(10), *words, "--home", self.folder / "two")[1]
+            self.assertEqual({b["agent"] for r in results for b in r["bids"]}, {"arithmetic", "generalist"})
+        results = self.run_it(tasks(10), "--only", "generalist")[1]
         self.assertTrue(all(r["by"] == "model" for r in results))
         summary, results = self.run_it(tasks(40), "--nodes", 4, "--home", self.folder / "four")
         self.assertEqual((summary["final"], summary["failed"]), (40, 0))
@@ -112,15 +116,17 @@ class Run(harness.Case):
         self.assertEqual(len(results), 30)
         self.assertGreater(summary["failed"], 0)
         self.assertTrue(all("budget" in r["error"] for r in results if "error" in r), results)
+        self.assertAlmostEqual(summary["success"], sum(r["success"] for r in results) / 30)
 
     def test_a_deadline_ends_the_run(self):
         self.run_it(tasks(1), "--only", "generalist")  # measures the places of a fresh home, which takes its time
         start = time.time()
         summary, results = self.run_it(tasks(4000), "--deadline", 15, "--only", "generalist", status=1)
         self.assertLess(time.time() - start, 60)
-        self.assertEqual(len(results), 4000)
-        self.assertGreater(summary["failed"], 0)
-        self.assertLess(summary["failed"], 4000)
+        self.assertEqual((summary["failed"], summary["final"]), (0, len(results)))
+        self.assertEqual(summary["unfinished"], 4000 - len(results))
+        self.assertGreater(len(results), 0)
+        self.assertLess(len(results), 4000)
 
     def test_interrupt_and_resume(self):
         rows = tasks(400)

@@ -3,10 +3,11 @@
 #include <algorithm>
 
 #include "agent/agent.h"
+#include "agent/hosting.h"
 #include "agent/tested.h"
 #include "app/child.h"
 #include "app/console.h"
-#include "app/options.h"
+#include "app/session.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "net/hub.h"
@@ -102,8 +103,17 @@ Result<int> run_agents_show(const std::string& folder, const std::string& name, 
   return kDone;
 }
 
-Result<int> run_agents_check(const std::string& folder, const std::vector<std::string>& names, bool json) {
+Result<int> run_agents_check(const std::string& folder, const std::vector<std::string>& names, const ModelOptions& model, bool json) {
   ASSIGN_OR_RETURN(const auto path, find_agents(folder));
+  auto session = Session::open(model);
+  if (!session) {
+    if (!model.model.empty() || !model.memory.empty()) return std::move(session).error();
+    note("without a model ({}) only files and requirements are checked, not models, adapters and memory", session.error().message);
+  }
+  agent::Hosting hosting;
+  hosting.hub_cache = net::HubOptions::from_environment().cache;
+  hosting.find_model = find_model;
+  if (session) hosting.engine = (*session)->engine.get();
   std::vector<fs::path> entries;
   if (names.empty()) {
     std::error_code problem;
@@ -124,8 +134,13 @@ Result<int> run_agents_check(const std::string& folder, const std::vector<std::s
     const auto spec = agent::load_agent(entry);
     const std::string name = entry.filename().string();
     std::vector<std::string> problems;
-    if (!spec) problems.push_back(spec.error().message);
-    else problems = agent::missing_requirements(*spec, net::HubOptions::from_environment().cache);
+    if (!spec) {
+      problems.push_back(spec.error().message);
+    } else if (hosting.engine == nullptr) {
+      problems = agent::missing_requirements(*spec, hosting.hub_cache);
+    } else if (const auto ready = agent::ready_to_host(std::make_shared<AgentSpec>(*spec), hosting); !ready) {
+      problems.push_back(ready.error().message);
+    }
     bad = bad || !problems.empty();
     if (json) {
       print_line(to_line({{"agent", name}, {"ok", problems.empty()}, {"problems", problems}}));

@@ -1,7 +1,11 @@
 #include "app/commands/run.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -9,10 +13,12 @@
 #include "app/commands/agents.h"
 #include "app/commands/doctor.h"
 #include "app/commands/report.h"
+#include "app/commands/task_stream.h"
 #include "app/commands/tasks.h"
 #include "app/console.h"
 #include "app/input_lines.h"
 #include "app/session.h"
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/rng.h"
 #include "net/hub.h"
@@ -40,6 +46,9 @@ Json to_json(const RunOptions& o, const CheckedTasks& tasks, const std::string& 
           {"batch", o.model.batch},
           {"max_tokens", o.max_tokens},
           {"nodes", o.nodes},
+          {"attempts", o.attempts},
+          {"full", o.full},
+          {"streamed", o.streamed},
           {"seed", o.seed},
           {"shuffle", o.shuffle},
           {"raw", o.raw},
@@ -51,7 +60,7 @@ Json to_json(const RunOptions& o, const CheckedTasks& tasks, const std::string& 
           {"deadline", o.deadline_seconds ? Json(*o.deadline_seconds) : Json()}};
 }
 
-// The options of an earlier run; --home, --json, --threads, and --out, --memory, --model if said stay this call's.
+// The options of an earlier run; --home, --json, --threads, --deadline, and --out, --memory, --model if said stay this call's.
 Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
   RunOptions o = asked;
   const auto text = [&](const char* key, std::string& into) -> Status {
@@ -65,7 +74,7 @@ Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
     return {};
   };
   RETURN_IF_ERROR(text("file", o.file));
-  if (asked.out.empty()) RETURN_IF_ERROR(text("out", o.out));
+  if (asked.out.empty()) RETURN_IF_ERROR(text("out", o.out));  // the deadline is each call's own
   RETURN_IF_ERROR(text("agents", o.agents));
   if (asked.model.model.empty()) RETURN_IF_ERROR(text("model", o.model.model));
   RETURN_IF_ERROR(text("dtype", o.model.dtype));
@@ -76,9 +85,13 @@ Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
   RETURN_IF_ERROR(number("batch", o.model.batch));
   RETURN_IF_ERROR(number("max_tokens", o.max_tokens));
   RETURN_IF_ERROR(number("nodes", o.nodes));
+  RETURN_IF_ERROR(number("attempts", o.attempts));
+  ASSIGN_OR_RETURN(const auto full, get_bool(j, "full", "the run's options"));
+  ASSIGN_OR_RETURN(const auto streamed, get_bool(j, "streamed", "the run's options"));
+  o.full = full.value_or(false);
+  o.streamed = streamed.value_or(false);
   ASSIGN_OR_RETURN(const auto shuffle, get_bool(j, "shuffle", "the run's options"));
   ASSIGN_OR_RETURN(const auto raw, get_bool(j, "raw", "the run's options"));
-  ASSIGN_OR_RETURN(const auto deadline, get_number(j, "deadline", "the run's options"));
   o.shuffle = shuffle.value_or(false);
   o.raw = raw.value_or(false);
   ASSIGN_OR_RETURN(const auto quorum, get_bool(j, "quorum", "the run's options"));
@@ -87,7 +100,6 @@ Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
   o.quorum = quorum.value_or(false);
   o.gossip = !no_gossip.value_or(false);
   o.tested = !no_tested.value_or(false);
-  o.deadline_seconds = deadline;
   ASSIGN_OR_RETURN(o.half_life_days, get_number(j, "half_life", "the run's options"));
   if (j.contains("seed") && j["seed"].is_number_unsigned()) o.seed = j["seed"].get<uint64_t>();
   else RETURN_IF_ERROR(number("seed", o.seed));
@@ -119,6 +131,7 @@ Status write_results(const fs::path& out, const std::vector<std::pair<int64_t, J
 
 // Asked before the first task, so that no run's work is lost to a wrong --out.
 Status check_out(const fs::path& out, const fs::path& tasks) {
+  if (out == "-") return {};
   std::error_code ignored;
   if (fs::equivalent(out, tasks, ignored)) return invalid("--out {}: the results would replace the tasks", out.string());
   if (out.has_parent_path()) fs::create_directories(out.parent_path(), ignored);
@@ -126,14 +139,14 @@ Status check_out(const fs::path& out, const fs::path& tasks) {
   return status ? status : Status(std::move(status).error().in("--out"));
 }
 
-// What is said beside --resume must be what the run was started with; where its results go, memory,
+// What is said beside --resume must be what the run was started with; where its results go, the deadline, memory,
 // threads and the paths of model and adapter (the contents are compared) may be said anew.
 Status same_as_before(const RunOptions& asked, const Json& before) {
   const Json said = to_json(asked, {}, "");
   for (const auto& option : asked.given) {
     std::string key = option.substr(std::min<size_t>(option.size(), 2));
     std::replace(key.begin(), key.end(), '-', '_');
-    if (!said.contains(key) || key == "out" || key == "memory" || key == "threads" || key == "model" || key == "adapter") continue;
+    if (!said.contains(key) || key == "out" || key == "memory" || key == "threads" || key == "model" || key == "adapter" || key == "deadline") continue;
     const Json then = before.value(key, said[key].is_boolean() ? Json(false) : Json());
     std::error_code ignored;
     if (key == "agents" && then.is_string() && fs::equivalent(asked.agents, then.get<std::string>(), ignored)) continue;
@@ -142,6 +155,18 @@ Status same_as_before(const RunOptions& asked, const Json& before) {
     }
   }
   return {};
+}
+
+constexpr std::chrono::milliseconds kWait{100};  // for the next line of a pipe
+
+// What came through a pipe so far, as the ledger knows it.
+Status keep_input(store::Ledger& ledger, const RunOptions& options, store::RunInfo& info, size_t count, const std::string& model_hash) {
+  CheckedTasks tasks;
+  ASSIGN_OR_RETURN(const std::string bytes, read_file_or_input(options.file));
+  tasks.file.content_hash = sha256_hex(bytes);
+  info.options = to_json(options, tasks, model_hash);
+  info.tasks = static_cast<int64_t>(count);
+  return ledger.set_input(info);
 }
 
 struct Opened {
@@ -158,9 +183,18 @@ Result<Opened> reopen(const RunOptions& asked, std::unique_ptr<store::Ledger> le
   Opened o;
   ASSIGN_OR_RETURN(o.info, ledger->find_run(asked.resume));
   ASSIGN_OR_RETURN(o.options, from_json(o.info.options, asked));
-  ASSIGN_OR_RETURN(o.tasks, read_checked_tasks(o.options.file));
+  if (o.options.streamed) {
+    ASSIGN_OR_RETURN(const std::string bytes, read_file_or_input(o.options.file));
+    ASSIGN_OR_RETURN(o.tasks, checked_tasks_of(bytes, o.options.file));
+    if (o.tasks.file.tasks.empty()) return invalid("{} was stopped before its first task came; there is nothing to go on with", o.info.run);
+    o.info.tasks = static_cast<int64_t>(o.tasks.file.tasks.size());
+  } else {
+    ASSIGN_OR_RETURN(o.tasks, read_checked_tasks(o.options.file));
+  }
   const std::string& hash = o.tasks.file.content_hash;
-  if (!o.info.options.contains("content_hash") || o.info.options["content_hash"] != hash) {
+  // A stream has a hash from its end on; killed before, what was kept of it is all there is.
+  const bool cut = o.options.streamed && o.info.options.value("content_hash", Json()) == "";
+  if (!cut && (!o.info.options.contains("content_hash") || o.info.options["content_hash"] != hash)) {
     return invalid("{}: the file is not what {} was started with (SHA-256 {}, expected {}); start a new run", o.options.file,
                    o.info.run, hash.substr(0, 12), to_line(o.info.options.value("content_hash", Json())).substr(1, 12));
   }
@@ -169,6 +203,24 @@ Result<Opened> reopen(const RunOptions& asked, std::unique_ptr<store::Ledger> le
   o.ledger = std::move(ledger);
   return o;
 }
+
+// Result lines on standard output, in the order of the input.
+class Printer {
+ public:
+  void add(int64_t index, std::string line) {
+    held_.emplace(index, std::move(line));
+    for (auto at = held_.find(next_); at != held_.end() && at->first == next_; at = held_.erase(at), ++next_) print_line(at->second);
+  }
+  // What is final behind tasks that are not.
+  void rest() {
+    for (const auto& [index, line] : held_) print_line(line);
+    held_.clear();
+  }
+
+ private:
+  std::map<int64_t, std::string> held_;
+  int64_t next_ = 0;
+};
 
 std::string describe(const agent::ColonyProgress& p, double seconds) {
   std::string out;
@@ -190,6 +242,7 @@ Result<int> run_run(RunOptions options) {
   if (options.max_tokens < 1) return invalid("--max-tokens is {}, expected 1 or more", options.max_tokens);
 
   Opened opened;
+  std::unique_ptr<TaskStream> stream;  // null: all tasks are there
   if (resumed) {
     ASSIGN_OR_RETURN(auto ledger, store::Ledger::open(home));
     ASSIGN_OR_RETURN(opened, reopen(options, std::move(ledger)));
@@ -203,18 +256,26 @@ Result<int> run_run(RunOptions options) {
     std::error_code problem;
     const auto kind = fs::status(options.file, problem).type();
     if (options.file == "-" || kind == fs::file_type::fifo || kind == fs::file_type::character) {
-      ASSIGN_OR_RETURN(const std::string bytes, read_file_or_input(options.file));
-      fs::create_directories(home / "inputs", problem);
-      if (problem) return unavailable("{}: {}", (home / "inputs").string(), problem.message());
-      const fs::path kept = home / "inputs" / fmt::format("{}.jsonl", clock.unix_ms());
-      RETURN_IF_ERROR(write_file(kept, bytes));
+      const fs::path kept = home / "inputs" / fmt::format("{}-{}.jsonl", clock.unix_ms(), ::getpid());
+      if (options.file == "-" && options.out.empty()) options.out = "-";
+      ASSIGN_OR_RETURN(stream, TaskStream::open(options.file, kept));
+      options.streamed = true;
       options.file = kept.string();
+    } else {
+      ASSIGN_OR_RETURN(opened.tasks, read_checked_tasks(options.file));
     }
     options.file = fs::absolute(options.file, problem).string();
-    ASSIGN_OR_RETURN(opened.tasks, read_checked_tasks(options.file));
+    if (stream && options.shuffle) {  // an order of all of them
+      while (!stream->ended() && !interrupted()) {
+        ASSIGN_OR_RETURN(const auto task, stream->next(kWait));
+        (void)task;
+      }
+      ASSIGN_OR_RETURN(const std::string bytes, read_file_or_input(options.file));
+      ASSIGN_OR_RETURN(opened.tasks, checked_tasks_of(bytes, options.file));
+    }
   }
   if (!options.out.empty()) {
-    options.out = fs::absolute(options.out).string();
+    if (options.out != "-") options.out = fs::absolute(options.out).string();
     if (const auto good = check_out(options.out, options.file); !good) {
       complain(good.error());
       return good.error().code == ErrorCode::kInvalid ? kUsage : kSomeBad;
@@ -222,11 +283,6 @@ Result<int> run_run(RunOptions options) {
   }
   ASSIGN_OR_RETURN(const auto agents_folder, find_agents(options.agents));
   ASSIGN_OR_RETURN(auto agents, agent::AgentDirectory::open(agents_folder, options.only));
-  for (const auto& [name, reason] : agents.problems()) note("agent {}: {}", name, reason);
-  const auto hub_cache = net::HubOptions::from_environment().cache;
-  for (const auto& one : agents.agents()) {
-    for (const auto& missing : agent::missing_requirements(*one, hub_cache)) note("agent {} lacks {}", one->name, missing);
-  }
   ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
   // Trails belong to the weights that earned them: the model's, and the adapter's that all agents carry.
   std::string model_hash = session->snapshot->model->content_hash();
@@ -245,11 +301,13 @@ Result<int> run_run(RunOptions options) {
   store::Ledger& ledger = *opened.ledger;
   const std::string& run = opened.info.run;
   const std::string go_on = fmt::format("go on with: colony run --resume {}{}", run, options.home.empty() ? "" : " --home " + options.home);
-  const fs::path out = options.out.empty() ? home / "runs" / run / "results.jsonl" : fs::path(options.out);
+  const bool print = options.out == "-";
+  const fs::path out = options.out.empty() || print ? home / "runs" / run / "results.jsonl" : fs::path(options.out);
   RETURN_IF_ERROR(ledger.remember_agents(agents.agents(), clock.unix_ms()));
   ASSIGN_OR_RETURN(const auto saved, ledger.trails(model_hash, options.nodes));
 
-  const size_t count = opened.tasks.file.tasks.size();
+  size_t count = opened.tasks.file.tasks.size();
+  size_t bad_lines = opened.tasks.file.problems.size();
   std::set<int64_t> final_before;
   uint64_t spent = 0;
   for (const auto& [index, line] : opened.before) {
@@ -260,6 +318,9 @@ Result<int> run_run(RunOptions options) {
   }
   agent::ColonyOptions colony_options;
   colony_options.find_model = find_model;
+  colony_options.hub_cache = net::HubOptions::from_environment().cache;
+  colony_options.attempts = options.attempts;
+  colony_options.full = options.full;
   colony_options.nodes = options.nodes;
   colony_options.in_flight = options.model.batch;
   colony_options.seed = options.seed;
@@ -283,40 +344,96 @@ Result<int> run_run(RunOptions options) {
     colony_options.deadline = session->clock.now() + std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(*options.deadline_seconds));
   }
   ASSIGN_OR_RETURN(const auto log, ledger.run_log(opened.info));
-  ASSIGN_OR_RETURN(const auto colony, agent::Colony::create(colony_options, *session->engine, agents, *log, session->clock, saved));
-  for (const auto& [name, reason] : colony->refused()) note("agent {} does not take part: {}", name, reason);
+  auto created = agent::Colony::create(colony_options, *session->engine, agents, *log, session->clock, saved);
+  if (!created) {
+    if (!resumed) RETURN_IF_ERROR(ledger.drop_run(run));  // it never began
+    return std::move(created).error();
+  }
+  const auto colony = std::move(*created);
+  RunTotals totals;
+  totals.not_hosted = agents.problems();
+  for (auto& [name, reason] : totals.not_hosted) name = fs::path(name).filename().string();
+  totals.not_hosted.insert(totals.not_hosted.end(), colony->refused().begin(), colony->refused().end());
+  for (const auto& [name, reason] : totals.not_hosted) note("agent {} is not hosted: {}", name, reason);
   const auto order = order_of(count, options.shuffle, options.seed);
   for (size_t i = 0; i < count; ++i) {
     if (final_before.contains(static_cast<int64_t>(i))) continue;
     colony->add(static_cast<int64_t>(i), opened.tasks.file.tasks[order[i]], opened.tasks.checks[order[i]]);
   }
-  note("{} {}: {} tasks{}, {} agent{}, {} node{}, seed {}", resumed ? "going on with" : "run", run, count,
-       final_before.empty() ? "" : fmt::format(" ({} final already)", final_before.size()), agents.agents().size(),
-       agents.agents().size() == 1 ? "" : "s", options.nodes, options.nodes == 1 ? "" : "s", options.seed);
+  if (stream && options.shuffle) stream.reset();
+  note("{} {}: {}{}, {} agent{}, {} node{}, seed {}", resumed ? "going on with" : "run", run, stream ? std::string("tasks as they come") : fmt::format("{} tasks", count),
+       final_before.empty() ? "" : fmt::format(" ({} final already)", final_before.size()), colony->hosted(),
+       colony->hosted() == 1 ? "" : "s", options.nodes, options.nodes == 1 ? "" : "s", options.seed);
 
   Progress progress(run, session->clock);
+  Printer printer;
+  if (print) {
+    for (const auto& [index, line] : opened.before) printer.add(index, to_line(line));
+  }
   const double start = session->clock.seconds();
-  while (!colony->done() && !interrupted()) {
+  // Enough ahead that it does not matter to the run how fast they come, as long as they do not run out.
+  const int64_t ahead = 2 * options.model.batch + 16;
+  const auto waits = [&] { return colony->progress().total - colony->progress().final; };
+  while ((!colony->done() || stream) && !interrupted()) {
+    while (stream && waits() < ahead && !interrupted()) {
+      ASSIGN_OR_RETURN(auto task, stream->next(colony->done() ? kWait : std::chrono::milliseconds(0)));
+      if (task) {
+        colony->add(static_cast<int64_t>(count++), std::move(task->line), std::move(task->check));
+        continue;
+      }
+      if (stream->ended()) {
+        bad_lines = stream->problems();
+        stream.reset();
+        RETURN_IF_ERROR(keep_input(ledger, options, opened.info, count, model_hash));
+      } else if (!colony->done()) {
+        break;
+      } else if (colony_options.deadline && session->clock.now() >= *colony_options.deadline) {
+        break;
+      }
+    }
     auto rows = colony->step();
     if (!rows) {
       progress.clear();
       note("{} stopped; {}", run, go_on);
       return std::move(rows).error();
     }
+    for (const auto& line : colony->news()) {
+      progress.clear();
+      note("{}", line);
+      totals.news.push_back(line);
+    }
+    if (print && !rows->empty()) {
+      progress.clear();
+      for (const auto& row : *rows) printer.add(row.index, to_line(row.line));
+    }
     const auto& p = colony->progress();
     progress.show(p.final + static_cast<int64_t>(final_before.size()), static_cast<int64_t>(count), describe(p, session->clock.seconds() - start));
+    if (p.cut_off > 0 || (colony_options.deadline && session->clock.now() >= *colony_options.deadline && colony->done())) break;
   }
   progress.clear();
+  if (!colony->done()) RETURN_IF_ERROR(colony->stop());
+  if (stream) {  // what was not read is not part of the run
+    bad_lines = stream->problems();
+    RETURN_IF_ERROR(keep_input(ledger, options, opened.info, count, model_hash));
+  }
+  const bool whole = !stream && colony->progress().cut_off == 0;
+  if (print) printer.rest();
 
+  if (count == 0 && !interrupted() && !resumed) {
+    RETURN_IF_ERROR(ledger.drop_run(run));
+    return invalid("no task came that can be run ({} bad lines)", bad_lines);
+  }
   ASSIGN_OR_RETURN(const auto results, ledger.results(run));
-  RunTotals totals;
   totals.run = run;
   totals.ledger = ledger.path().string();
   totals.tasks = static_cast<int64_t>(count);
+  totals.nodes = options.nodes;
   totals.seconds = session->clock.seconds() - start;
   totals.tasks_here = colony->progress().final;
   totals.tokens_here = colony->progress().tokens;
   totals.peak_bytes = peak_resident_bytes();
+  totals.gossip = {static_cast<uint64_t>(session->metrics.get(metric::kGossip).value()), static_cast<uint64_t>(session->metrics.get(metric::kGossipRecords).value()),
+                   static_cast<uint64_t>(session->metrics.get(metric::kGossipBytes).value())};
   const Json summary = make_summary(totals, results);
   for (const auto& [key, name] : {std::pair("task", metric::kDivisionTask), std::pair("individual", metric::kDivisionIndividual)}) {
     session->metrics.get(name).set(summary["division_of_labour"][key].get<double>());
@@ -325,44 +442,29 @@ Result<int> run_run(RunOptions options) {
     note("{}'s results are in the ledger; {} --out FILE", run, go_on);
     return std::move(written).error();
   }
-  if (colony->done()) {
+  if (whole) {
     RETURN_IF_ERROR(ledger.finish_run(run, summary));
     RETURN_IF_ERROR(ledger.add_metrics(run, session->metrics.all()));
   }
+  if (pipe_closed()) return kInterrupted;  // nobody reads any more
   if (options.json) {
     print_line(to_line(summary));
   } else {
-    std::fputs(report(summary).c_str(), stdout);
-    std::printf("results %s\nledger  %s\n", out.c_str(), totals.ledger.c_str());
-    std::fflush(stdout);
+    std::FILE* to = print ? stderr : stdout;  // standard output has the results
+    std::fputs(report(summary).c_str(), to);
+    fmt::print(to, "results {}\nledger  {}\n", out.string(), totals.ledger);
+    std::fflush(to);
   }
-  if (!colony->done()) {
-    note("interrupted; {}", go_on);
+  if (!whole && interrupted()) {
+    note("interrupted; {} of {} tasks are unfinished; {}", to_line(summary["unfinished"]), count, go_on);
     return kInterrupted;
   }
-  const size_t bad = opened.tasks.file.problems.size();
+  if (!whole) note("the deadline passed; {} of {} tasks are unfinished; {}", to_line(summary["unfinished"]), count, go_on);
+  const size_t bad = bad_lines;
   const auto failed = summary["failed"].get<int64_t>();
   if (bad > 0) note("{} line{} of the task file {} left out (named above)", bad, bad == 1 ? "" : "s", bad == 1 ? "was" : "were");
   if (failed > 0) note("{} task{} ended without an answer (\"error\" in the results)", failed, failed == 1 ? "" : "s");
-  return bad > 0 || failed > 0 ? kSomeBad : kDone;
-}
-
-Result<int> run_runs(const std::string& home, bool json) {
-  ASSIGN_OR_RETURN(const auto ledger, store::Ledger::open(find_home(home)));
-  ASSIGN_OR_RETURN(const auto runs, ledger->runs());
-  std::vector<std::vector<std::string>> rows{{"RUN", "STARTED", "TASKS", "FINAL", "STATE"}};
-  for (const auto& r : runs) {
-    if (json) {
-      print_line(to_line({{"run", r.run}, {"started", r.started}, {"tasks", r.tasks}, {"final", r.final}, {"state", r.state}}));
-    } else {
-      rows.push_back({r.run, r.started, std::to_string(r.tasks), std::to_string(r.final), r.state});
-    }
-  }
-  if (!json) {
-    if (runs.empty()) note("no run yet");
-    else std::fputs(table(rows).c_str(), stdout);
-  }
-  return kDone;
+  return bad > 0 || failed > 0 || !whole ? kSomeBad : kDone;
 }
 
 }  // namespace colony::app
