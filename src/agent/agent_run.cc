@@ -124,9 +124,16 @@ Result<engine::Request> make_request(const ReadyAgent& agent, const data::TaskLi
 }
 
 Result<std::string> finish_answer(const AgentSpec& agent, const data::TaskLine& task,
-                                  std::string text) {
-  if (!agent.program || !agent.program->has_after()) return text;
-  return agent.program->after(script_view(agent, task), text);
+                                  engine::Output output) {
+  if (output.cut) {
+    constexpr size_t kShown = 80;
+    std::string_view end = output.text;
+    if (end.size() > kShown) end.remove_prefix(end.size() - kShown);
+    return invalid("the constrained answer was cut {} after {} tokens, before its end; it ends with {}",
+                   output.finish == engine::FinishReason::kLength ? "at max_tokens" : "at a stop string", output.ids.size(), to_line(Json(end)));
+  }
+  if (!agent.program || !agent.program->has_after()) return std::move(output.text);
+  return agent.program->after(script_view(agent, task), output.text);
 }
 
 }  // namespace colony::agent

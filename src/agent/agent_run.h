@@ -59,9 +59,11 @@ Result<Prepared> prepare(const ReadyAgent& agent, const data::TaskLine& task,
 Json agent_messages(const AgentSpec& agent, const data::TaskLine& task,
                     const std::optional<std::string>& prompt);
 
-// The answer out of the model's text: after(), when the agent has it.
+// The answer out of what the engine made: after() over its text, when the agent has it. Fails
+// kInvalid when the answer was constrained and cut: half a JSON text or half a label is none. A free
+// answer cut at max_tokens is an answer; its `finish` says "length".
 Result<std::string> finish_answer(const AgentSpec& agent, const data::TaskLine& task,
-                                  std::string text);
+                                  engine::Output output);
 
 // What a script may see of a task: everything but answer, check and labels (labels when the agent
 // asks for them).

@@ -14,6 +14,13 @@ data::TaskLine task_of(const Json& fields) {
   return file->tasks[0];
 }
 
+engine::Output said(const std::string& text) {
+  engine::Output output;
+  output.text = text;
+  output.finish = engine::FinishReason::kStop;
+  return output;
+}
+
 class AgentRun : public ::testing::Test {
  protected:
   ReadyAgent ready(const std::string& script, const std::string& toml = "",
@@ -89,10 +96,19 @@ TEST_F(AgentRun, ScriptAnswersRewritesOrLeavesThePrompt) {
 TEST_F(AgentRun, AfterTurnsTextIntoTheAnswer) {
   const auto task = task_of({{"prompt", "x"}});
   EXPECT_EQ(*finish_answer(*ready("function after(task, text) return task.prompt .. text:upper() end").spec,
-                           task, "abc"),
+                           task, said("abc")),
             "xABC");
-  EXPECT_EQ(*finish_answer(*ready("").spec, task, "abc"), "abc");
-  EXPECT_FALSE(finish_answer(*ready("function after(task, text) return 7 .. nil end").spec, task, "abc"));
+  EXPECT_EQ(*finish_answer(*ready("").spec, task, said("abc")), "abc");
+  EXPECT_FALSE(finish_answer(*ready("function after(task, text) return 7 .. nil end").spec, task, said("abc")));
+  // A free answer cut at max_tokens is one; half a constrained one is not, whatever after() would make of it.
+  auto cut = said("{\"a\": 1");
+  cut.finish = engine::FinishReason::kLength;
+  cut.ids = {1, 2, 3};
+  EXPECT_EQ(*finish_answer(*ready("").spec, task, cut), "{\"a\": 1");
+  cut.cut = true;
+  const auto none = finish_answer(*ready("function after(task, text) return '{}' end").spec, task, cut);
+  ASSERT_FALSE(none);
+  EXPECT_NE(none.error().message.find("cut at max_tokens after 3 tokens"), std::string::npos) << none.error().message;
 }
 
 TEST_F(AgentRun, LimitsAndSeedsReachTheRequest) {
@@ -125,8 +141,8 @@ TEST_F(AgentRun, LimitsAndSeedsReachTheRequest) {
 TEST_F(AgentRun, ItsMemoryIsTheScripts) {
   const auto task = task_of({{"prompt", "x"}});
   const std::string script = "function after(task, text) return #string.rep('x', 1000000) .. '' end";
-  EXPECT_EQ(*finish_answer(*ready(script).spec, task, ""), "1000000");
-  EXPECT_FALSE(finish_answer(*ready(script, "[limits]\nmemory = \"500 KiB\"\n").spec, task, ""));
+  EXPECT_EQ(*finish_answer(*ready(script).spec, task, said("")), "1000000");
+  EXPECT_FALSE(finish_answer(*ready(script, "[limits]\nmemory = \"500 KiB\"\n").spec, task, said("")));
 }
 
 TEST_F(AgentRun, AnswersKeepToTheirConstraint) {

@@ -67,7 +67,7 @@ inline std::vector<Answered> answers_of(const std::filesystem::path& folder,
       answer.error = output.error->message;
       return;
     }
-    auto text = finish_answer(agent, tasks[open.at(output.id)], std::move(output.text));
+    auto text = finish_answer(agent, tasks[open.at(output.id)], std::move(output));
     if (text) answer.text = std::move(*text); else answer.error = text.error().message;
   };
   for (size_t i = 0; i < tasks.size(); ++i) {

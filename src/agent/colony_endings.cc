@@ -31,6 +31,7 @@ void Colony::State::note_attempt(Job& job, const Ending& ending) {
   attempt.row.blamed = attempt.fault == Fault::kAgent;
   attempt.row.tokens = ending.prompt_tokens + ending.completion_tokens;
   attempt.row.ms = work_ms(job, ending);
+  attempt.row.finish = engine::finish_reason_name(ending.finish);
   job.attempts.push_back(std::move(attempt));
   if (!ending.answer && ending.fault == Fault::kAgent && options.metrics != nullptr) options.metrics->get(metric::kAgentFailures).add(1);
 }
@@ -61,11 +62,12 @@ FinalRow Colony::State::final_row(Job& job, Ending& ending, std::optional<double
     row.agent = job.attempts.back().row.agent;
     row.generation = job.attempts.back().row.generation;
   }
+  std::string finish(engine::finish_reason_name(ending.finish));
   if (!ending.answer && !job.excluded.empty() && ending.fault != Fault::kTask) {
     // Also where nobody was left to bid: what the agents said themselves.
     const auto last = std::find_if(job.attempts.rbegin(), job.attempts.rend(), [](const Attempt& one) { return one.fault == Fault::kAgent || one.fault == Fault::kShared; });
     const bool own = job.spec && ending.fault == Fault::kNone;  // the budget ended it
-    if (!own) error = job.excluded.size() == 1 ? last->row.error : fmt::format("{} agents failed, the last, {}: {}", job.excluded.size(), last->row.agent, last->row.error);
+    if (!own) finish = last->row.finish, error = job.excluded.size() == 1 ? last->row.error : fmt::format("{} agents failed, the last, {}: {}", job.excluded.size(), last->row.agent, last->row.error);
   }
   row.reason = job.reason;
   row.by = ending.by;
@@ -92,11 +94,13 @@ FinalRow Colony::State::final_row(Job& job, Ending& ending, std::optional<double
   row.line["bids"] = std::move(bids);
   row.line["reason"] = row.reason;
   row.line["by"] = row.by;
+  row.line["finish"] = finish;
   row.line["attempts"] = Json::array();
   for (const Attempt& attempt : job.attempts) {
     Json one = {{"agent", attempt.row.agent}};
     if (!attempt.row.error.empty()) one["error"] = attempt.row.error;
     one["ms"] = attempt.row.ms;
+    one["finish"] = attempt.row.finish;
     if (!attempt.row.error.empty() && !attempt.row.blamed) one["blamed"] = false;
     if (!attempt.row.error.empty() && attempt.row.tokens > 0) one["tokens"] = attempt.row.tokens;
     if (nodes.size() > 1) one["node"] = attempt.row.node;
@@ -128,7 +132,7 @@ bool Colony::State::recruit(Job& job, Ending& ending) {
     text.remove_prefix(std::min(text.find_first_not_of(space), text.size()));
     text = text.substr(0, text.find_last_not_of(space) + 1);
     said = std::max<uint64_t>(1, fnv1a(text.data(), text.size()));
-    job.votes.push_back({job.agent, job.spec, *ending.answer, ending.raw, ending.by, ending.prompt_tokens, ending.completion_tokens, work_ms(job, ending)});
+    job.votes.push_back({job.agent, job.spec, *ending.answer, ending.raw, ending.by, ending.finish, ending.prompt_tokens, ending.completion_tokens, work_ms(job, ending)});
     if (options.metrics != nullptr) options.metrics->get(metric::kQuorumVotes).add(1);
   }
   const swarm::AgentId agent = job.agent;
@@ -157,6 +161,7 @@ void Colony::State::take_verdict(Job& job, Ending& ending) {
   ending.fault = Fault::kNone;
   ending.raw = winner->raw;
   ending.by = winner->by;
+  ending.finish = winner->finish;
   ending.prompt_tokens = ending.completion_tokens = 0;
   for (const Vote& vote : job.votes) {
     ending.prompt_tokens += vote.prompt_tokens;

@@ -18,6 +18,7 @@ struct Colony::State {
     std::shared_ptr<const AgentSpec> spec;
     std::string answer, raw;
     const char* by = "model";
+    engine::FinishReason finish = engine::FinishReason::kStop;
     uint64_t prompt_tokens = 0, completion_tokens = 0;
     double ms = 0;  // of its work
   };
@@ -85,6 +86,7 @@ struct Colony::State {
     Fault fault = Fault::kNone;
     std::string raw;  // what the model wrote, before after()
     const char* by = "model";
+    engine::FinishReason finish = engine::FinishReason::kError;  // of the answer, or of what there is none of
     uint64_t prompt_tokens = 0, completion_tokens = 0;
   };
 

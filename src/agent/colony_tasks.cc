@@ -108,6 +108,7 @@ void Colony::State::start_work(const swarm::Work& work) {
   } else if (before->answer) {
     ending.answer = std::move(before->answer);
     ending.by = "script";
+    ending.finish = engine::FinishReason::kStop;
   } else {
     auto id = [&]() -> Result<engine::RequestId> {
       ASSIGN_OR_RETURN(auto request, make_request(at->second.agent, job->task, before->prompt, engine.snapshot(), context));
@@ -172,6 +173,7 @@ void Colony::State::take_output(engine::Output& output) {
   Ending ending(job.index, clock.now());
   ending.prompt_tokens = prompt_tokens;
   ending.completion_tokens = output.ids.size();
+  ending.finish = output.finish;
   if (output.error) {
     // The engine cancels for a deadline (the run's, else the agent's own), and where the budget is used up. All else is an error of what
     // the agent brought: its adapter, its constraint.
@@ -183,7 +185,7 @@ void Colony::State::take_output(engine::Output& output) {
     }
   } else {
     if (options.full) ending.raw = output.text;
-    auto answer = finish_answer(*job.spec, job.task, std::move(output.text));
+    auto answer = finish_answer(*job.spec, job.task, std::move(output));
     if (answer) {
       ending.answer = std::move(*answer);
     } else {

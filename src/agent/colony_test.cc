@@ -243,6 +243,31 @@ TEST_F(ColonyTest, AFailingAgentGivesWayAndItsTrailLearnsIt) {
   }
 }
 
+TEST_F(ColonyTest, ACutAnswerSaysSoAndHalfAConstrainedOneIsNone) {
+  const auto row_of = [&](const std::string& name, const std::string& toml) {
+    fs::remove_all(agents_);
+    put_agent(agents_, name, "", toml);
+    MemoryLog log;
+    auto colony = make(log);
+    add_tasks(*colony, 1);
+    finish(*colony);
+    return log.rows.at(0).line;
+  };
+  const Json cut = row_of("half", "[answer]\nchoices = [\"zzzzzzzzzzzzzzzzzzzz\"]\n");  // 5 tokens at most, a letter each
+  EXPECT_EQ(cut["finish"], "length") << cut;
+  EXPECT_EQ(cut["success"], 0) << cut;
+  EXPECT_EQ(cut["attempts"][0]["finish"], "length") << cut;
+  EXPECT_NE(cut["error"].get<std::string>().find("cut at max_tokens after 5 tokens"), std::string::npos) << cut;
+  const Json whole = row_of("whole", "[answer]\nchoices = [\"zzz\"]\n");
+  EXPECT_EQ(whole["finish"], "stop") << whole;
+  EXPECT_EQ(whole["answer"], "zzz") << whole;
+  EXPECT_EQ(whole["success"], 0) << whole;
+  const Json free = row_of("free", "");
+  EXPECT_EQ(free["finish"], free["completion_tokens"] == 5 ? "length" : "stop") << free;
+  EXPECT_EQ(free["success"], 0) << free;
+  EXPECT_FALSE(free.contains("error")) << free;
+}
+
 TEST_F(ColonyTest, OthersAreTriedUntilOneAnswersOrTheAttemptsEnd) {
   for (const char* name : {"broken-a", "broken-b", "broken-c"}) put_agent(agents_, name, kBroken);
   put_agent(agents_, "stuck", "function before(task) while true do end end");     // instructions

@@ -30,6 +30,7 @@ struct AttemptRow {
   bool blamed = false;     // with an error: by its own fault, which is an outcome of 0
   uint64_t tokens = 0;     // prompt and completion
   double ms = 0;           // from the start of its work to its end
+  std::string finish = "error";  // "stop", "length", "cancelled", "error"
 };
 // What was laid on an agent's trail.
 struct DepositRow {

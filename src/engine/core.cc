@@ -479,6 +479,8 @@ void Core::finish(Sequence& sequence, FinishReason reason, std::optional<Error> 
     output.values_bytes.reset();
     if (sequence.request.kind == Request::Kind::kScore) output.logprobs.clear();
   }
+  // An end of sequence comes only where the constraint is whole; one that could go on may have been about to.
+  output.cut = sequence.constraint && (reason == FinishReason::kLength || (reason == FinishReason::kStop && !sequence.constraint->complete()));
   output.finish = reason;
   output.error = std::move(error);
   output.prompt_ids = sequence.request.prompt_ids;

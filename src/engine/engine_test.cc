@@ -387,6 +387,26 @@ TEST(EngineText, GreedyUnderAConstraintTakesTheBestThatFits) {
   EXPECT_EQ(rig.run(request).ids, std::vector<int32_t>{want});
 }
 
+TEST(EngineText, ACutConstrainedAnswerSaysSo) {
+  TextRig rig;
+  Request request = ask("tell me", 3);
+  request.constraint = std::make_shared<Words>(std::vector<std::string>{"zzzzzzzz"});
+  Output output = rig.run(request);
+  EXPECT_EQ(output.finish, FinishReason::kLength);
+  EXPECT_TRUE(output.cut);
+  request.sampling.max_tokens = 8;
+  output = rig.run(request);
+  EXPECT_EQ(output.finish, FinishReason::kStop);
+  EXPECT_FALSE(output.cut);
+  request.sampling.stop = {"zzz"};  // a stop string cuts as well
+  output = rig.run(request);
+  EXPECT_EQ(output.finish, FinishReason::kStop);
+  EXPECT_TRUE(output.cut);
+  request.constraint = nullptr;
+  request.sampling.max_tokens = 2;
+  EXPECT_FALSE(rig.run(request).cut);
+}
+
 TEST(EngineText, ConstraintThatNothingFitsIsAnError) {
   TextRig rig;
   struct Nothing final : text::Acceptor {

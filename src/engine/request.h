@@ -68,6 +68,7 @@ struct Output {
   std::vector<int32_t> ids;      // generated, end-of-sequence token included when it came
   std::string text;              // decoded without specials, cut before a stop string
   FinishReason finish = FinishReason::kError;
+  bool cut = false;              // under a constraint, and max_tokens, the context or a stop string came before its end
   std::optional<Error> error;    // kError and kCancelled: why (deadline, budget, cancel, limits)
   std::vector<TokenLogprob> logprobs;
   std::vector<float> values;     // kEmbed: [hidden]; kLogits: [positions, vocab]

@@ -25,6 +25,7 @@ struct Answer {
   std::optional<double> score;  // nothing: not scored
   uint64_t tokens = 0;
   double seconds = 0;
+  engine::FinishReason finish = engine::FinishReason::kError;
 };
 struct Answers {
   std::vector<Answer> of;  // [tasks]
@@ -83,15 +84,18 @@ Result<Answers> answer_tasks(Session& session, const Spec& spec, const EvalOptio
       },
       [&](size_t i, Result<engine::Output> output) {
         if (const auto at = script_answers.find(i); at != script_answers.end()) {
+          answers.of[i].finish = engine::FinishReason::kStop;
           finish(i, at->second, 0, 0);
           return;
         }
         if (!output) return finish(i, std::move(output).error(), 0, 0);
         const auto tokens = output->ids.size();
+        const double seconds = output->seconds;
+        answers.of[i].finish = output->finish;
         if (output->finish == engine::FinishReason::kError || output->finish == engine::FinishReason::kCancelled) {
-          return finish(i, output->error.value_or(cancelled("interrupted")), tokens, output->seconds);
+          return finish(i, output->error.value_or(cancelled("interrupted")), tokens, seconds);
         }
-        finish(i, agent::finish_answer(*spec, tasks[i], std::move(output->text)), tokens, output->seconds);
+        finish(i, agent::finish_answer(*spec, tasks[i], std::move(*output)), tokens, seconds);
       });
   progress.clear();
   answers.interrupted = status == kInterrupted;
@@ -102,6 +106,7 @@ struct Kind {
   std::string name;
   std::vector<double> scores;
   uint64_t tasks = 0, completion_tokens = 0;
+  uint64_t cut = 0;  // answers with finish "length"
   double seconds = 0;
 };
 
@@ -118,6 +123,7 @@ std::vector<Kind> kinds_of(const Answers& answers, const CheckedTasks& checked) 
     ++at->tasks;
     at->completion_tokens += answers.of[i].tokens;
     at->seconds += answers.of[i].seconds;
+    at->cut += answers.of[i].finish == engine::FinishReason::kLength;
     if (answers.of[i].score) at->scores.push_back(*answers.of[i].score);
   }
   return kinds;
@@ -150,15 +156,16 @@ std::string good_at(std::vector<Kind> kinds) {
 
 void print_kinds(const std::vector<Kind>& kinds, const Spec& spec, const EvalOptions& options, const std::vector<double>& all) {
   std::vector<std::vector<std::string>> rows{{"KIND", "TASKS", "SUCCESS", "TOKENS", "SECONDS"}};
-  uint64_t tasks = 0;
+  uint64_t tasks = 0, cut = 0;
   for (const Kind& kind : kinds) {
     tasks += kind.tasks;
+    cut += kind.cut;
     if (!options.json) {
       rows.push_back({kind.name, std::to_string(kind.tasks), success(kind.scores), std::to_string(kind.completion_tokens), fmt::format("{:.1f}", kind.seconds)});
       continue;
     }
     Json line = {{"kind", kind.name}, {"tasks", kind.tasks}, {"success", nullptr}, {"ci95", nullptr},
-                 {"completion_tokens", kind.completion_tokens}, {"seconds", kind.seconds}};
+                 {"completion_tokens", kind.completion_tokens}, {"seconds", kind.seconds}, {"cut", kind.cut}};
     if (options.each) line["agent"] = spec->name;
     if (!kind.scores.empty()) {
       const Interval interval = interval95(kind.scores);
@@ -170,6 +177,7 @@ void print_kinds(const std::vector<Kind>& kinds, const Spec& spec, const EvalOpt
   if (options.json) return;
   if (!all.empty()) rows.push_back({"all", std::to_string(tasks), success(all), "", ""});
   std::fputs(table(rows).c_str(), stdout);
+  if (cut > 0) std::printf("%s cut at max_tokens (finish \"length\")\n", cut == 1 ? "1 answer was" : fmt::format("{} answers were", cut).c_str());
 }
 
 // The gate: both on the same tasks. True when the candidate passes. Says it as a line of JSON, or in `text`.

@@ -17,6 +17,7 @@ struct Tally {
   std::vector<double> scores;
   uint64_t tokens = 0;
   double ms = 0;
+  int64_t cut = 0;  // answers with finish "length"
 };
 
 void put_success(Json& line, const std::vector<double>& scores) {
@@ -95,6 +96,7 @@ Json make_summary(const RunTotals& totals, const std::vector<std::pair<int64_t, 
         const double spent = attempt.contains("ms") && attempt["ms"].is_number() ? attempt["ms"].get<double>() : 0;
         ms += spent;
         by_agent[who].ms += spent;
+        by_agent[who].cut += text_of(attempt, "finish") == "length";
         if (!attempt.contains("error") || (attempt.contains("blamed") && attempt["blamed"] == false)) continue;
         const uint64_t used = count_of(attempt, "tokens");
         theirs += used;
@@ -133,6 +135,8 @@ Json make_summary(const RunTotals& totals, const std::vector<std::pair<int64_t, 
     if (line.contains("error")) ++failed;
   }
   Json out = {{"run", totals.run}, {"tasks", totals.tasks}, {"final", results.size()}, {"failed", failed}, {"unfinished", totals.tasks - static_cast<int64_t>(results.size())}};
+  out["cut"] = 0;
+  for (const auto& [name, tally] : by_agent) out["cut"] = out["cut"].get<int64_t>() + tally.cut;
   put_success(out, scores);
   out["first_tenth"] = out["last_tenth"] = nullptr;
   if (const size_t tenth = scores.size() / 10; tenth > 0) {
@@ -145,6 +149,7 @@ Json make_summary(const RunTotals& totals, const std::vector<std::pair<int64_t, 
     put_success(line, tally.scores);
     line["tokens"] = tally.tokens;
     line["ms"] = tally.ms;
+    line["cut"] = tally.cut;
     out["by_agent"].push_back(std::move(line));
   }
   out["by_kind"] = Json::array();
@@ -231,6 +236,13 @@ std::string report(const Json& s) {
   out += fmt::format("{} of {} tasks final{}{}, success {}\n", to_line(s["final"]), to_line(s["tasks"]),
                      s["failed"].get<int64_t>() > 0 ? fmt::format(" ({} failed)", to_line(s["failed"])) : "",
                      s["unfinished"].get<int64_t>() > 0 ? fmt::format(", {} unfinished", to_line(s["unfinished"])) : "", success_of(s));
+  if (s.contains("cut") && s["cut"].get<int64_t>() > 0) {
+    std::string who;
+    for (const auto& a : s["by_agent"]) {
+      if (a["cut"].get<int64_t>() > 0) who += fmt::format("{}{} {}", who.empty() ? "" : ", ", a["agent"] == "" ? "(nobody)" : a["agent"].get<std::string>(), to_line(a["cut"]));
+    }
+    out += fmt::format("{} answer{} cut at max_tokens (finish \"length\"): {}\n", to_line(s["cut"]), s["cut"] == 1 ? " was" : "s were", who);
+  }
   if (s["learned"]["best_agent_first_tenth"].is_number()) out += fmt::format("learned: success {} in the first tenth, {} in the last; tasks going to the best agent of their kind {} and {}\n",
                      percent(s["first_tenth"]), percent(s["last_tenth"]), percent(s["learned"]["best_agent_first_tenth"]),
                      percent(s["learned"]["best_agent_last_tenth"]));
