@@ -216,6 +216,7 @@ Result<std::shared_ptr<const Check>> Check::make(const std::string& spec,
     if (!schema->is_object() && !schema->is_boolean()) {
       return invalid("{}: found {}, expected a schema", path.string(), json_kind(*schema));
     }
+    if (auto judged = text::schema_is_judged(*schema); !judged) return std::move(judged).error().in(path.string());
     return Made(std::make_shared<SchemaCheck>(std::move(*schema)));
   }
   if (kind == "script" && colon != std::string::npos) {

@@ -160,6 +160,47 @@ TEST(Check, SchemaValidates) {
   EXPECT_EQ(Check::make("schema:list.json", folder, nullptr).error().code, ErrorCode::kInvalid);
 }
 
+// A schema that cannot be judged would score every valid answer 0, and agents would learn from it.
+TEST(Check, SchemaThatCannotBeJudgedIsRefusedWhenMade) {
+  const auto folder = std::filesystem::temp_directory_path() / "colony_schema_unjudged_test";
+  std::filesystem::create_directories(folder);
+  const auto made = [&](const std::string& schema) {
+    std::ofstream(folder / "s.json") << schema;
+    return Check::make("schema:s.json", folder, nullptr);
+  };
+  const std::pair<const char*, const char*> refused[] = {
+      {R"({"$ref":"#/$defs/a","$defs":{"a":{}}})", "#/$ref"},
+      {R"({"oneOf":[{}]})", "#/oneOf"},
+      {R"({"allOf":[{}]})", "#/allOf"},
+      {R"({"not":{}})", "#/not"},
+      {R"({"if":{},"then":{}})", "#/if"},
+      {R"({"properties":{"d":{"type":"string","format":"date"}}})", "#/properties/d/format"},
+      {R"({"items":{"exclusiveMinimum":1}})", "#/items/exclusiveMinimum"},
+      {R"({"anyOf":[{"type":"null"},{"multipleOf":2}]})", "#/anyOf/1/multipleOf"},
+      {R"({"additionalProperties":{"uniqueItems":true}})", "#/additionalProperties/uniqueItems"},
+      {R"({"minProperties":1})", "#/minProperties"},
+      {R"({"prefixItems":[{}]})", "#/prefixItems"},
+      {R"({"patternProperties":{"a":{}}})", "#/patternProperties"},
+      {R"({"propertyNames":{}})", "#/propertyNames"},
+      {R"({"contains":{}})", "#/contains"},
+      {R"({"dependentRequired":{}})", "#/dependentRequired"},
+      {R"({"unevaluatedProperties":false})", "#/unevaluatedProperties"},
+      {R"({"properties":{"a":{"pattern":"("}}})", "#/properties/a/pattern"},
+  };
+  for (const auto& [schema, pointer] : refused) {
+    const auto check = made(schema);
+    ASSERT_FALSE(check) << schema;
+    EXPECT_NE(check.error().message.find(pointer), std::string::npos) << check.error().message;
+    EXPECT_NE(check.error().message.find("s.json"), std::string::npos) << check.error().message;
+  }
+  // What says nothing about validity; "format" and "not" here are names of properties.
+  const auto check = made(R"({"x-order":1,"nullable":true,"contentMediaType":"text/plain","$defs":{"u":{"not":{}}},"$anchor":"r",
+                              "properties":{"format":{"type":"integer"},"not":{"x-y":[]}}})");
+  ASSERT_TRUE(check) << check.error().message;
+  EXPECT_EQ(*(*check)->score(TaskLine(), R"({"format":1,"not":null})"), 1);
+  EXPECT_EQ(*(*check)->score(TaskLine(), R"({"format":"x"})"), 0);
+}
+
 TEST(Check, RegexIsFoundAnywhere) {
   EXPECT_EQ(*score("regex:^\\d{4}-\\d{2}$", std::nullopt, "2024-05"), 1);
   EXPECT_EQ(*score("regex:b+c", std::nullopt, "aabbc!"), 1);

@@ -41,6 +41,10 @@ Result<std::shared_ptr<const Acceptor>> make_choices(std::vector<std::string> ch
 // enum, const, anyOf. Fails kInvalid naming the keyword that is not supported.
 Result<std::shared_ptr<const Acceptor>> make_json_schema(const Json& schema);
 
+// Fails kInvalid with keyword and JSON pointer when `schema` says what schema_problem() cannot judge.
+// Keywords that no draft knows (x-…, nullable) are annotations and say nothing.
+Status schema_is_judged(const Json& schema);
+
 // Validation of a finished value under the same subset plus minimum/maximum/pattern; "" or what is
 // wrong, with the path.
 std::string schema_problem(const Json& schema, const Json& value);

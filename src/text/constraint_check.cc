@@ -52,6 +52,33 @@ bool same(const Json& a, const Json& b, int depth) {
   return a == b;
 }
 
+// What a draft gives a meaning that check() does not know. Formats are assertions to those who write them.
+constexpr std::string_view kNotJudged[] = {
+    "$ref", "$dynamicRef", "$recursiveRef", "allOf", "oneOf", "not", "if", "then", "else", "format", "exclusiveMinimum", "exclusiveMaximum",
+    "multipleOf", "uniqueItems", "minProperties", "maxProperties", "prefixItems", "additionalItems", "contains", "minContains", "maxContains",
+    "patternProperties", "propertyNames", "dependencies", "dependentRequired", "dependentSchemas", "unevaluatedItems", "unevaluatedProperties"};
+bool not_judged(std::string_view key) { return std::find(std::begin(kNotJudged), std::end(kNotJudged), key) != std::end(kNotJudged); }
+
+Status judged(const Json& schema, const std::string& pointer, int depth) {
+  if (depth > kDepthMax) return invalid("{}: nested deeper than {} levels", pointer, kDepthMax);
+  if (schema.is_boolean()) return {};
+  if (!schema.is_object()) return invalid("{}: found {}, expected a schema", pointer, json_kind(schema));
+  for (const auto& [key, value] : schema.items()) {
+    const std::string at = pointer + "/" + key;
+    if (not_judged(key)) return invalid("{}: the keyword \"{}\" is not supported, so no answer could be judged by this schema", at, key);
+    if (key == "properties" && value.is_object()) {
+      for (const auto& [name, child] : value.items()) RETURN_IF_ERROR(judged(child, at + "/" + name, depth + 1));
+    } else if (key == "items" || key == "additionalProperties") {
+      RETURN_IF_ERROR(judged(value, at, depth + 1));
+    } else if (key == "anyOf" && value.is_array()) {
+      for (size_t k = 0; k < value.size(); ++k) RETURN_IF_ERROR(judged(value[k], fmt::format("{}/{}", at, k), depth + 1));
+    } else if (key == "pattern" && value.is_string()) {
+      if (auto pattern = Regex::compile(value.get_ref<const std::string&>()); !pattern) return std::move(pattern).error().in(at);
+    }
+  }
+  return {};
+}
+
 std::string check(const Json& schema, const Json& value, const std::string& path, int depth) {
   if (depth > kDepthMax) return fmt::format("{}: nested deeper than {} levels", path, kDepthMax);
   if (schema.is_boolean()) return schema.get<bool>() ? "" : path + ": nothing is allowed here";
@@ -151,11 +178,7 @@ std::string check(const Json& schema, const Json& value, const std::string& path
         if (!*found) problem = fmt::format("{}: {} does not match {}", path, to_line(value).substr(0, 100), to_line(want));
       }
     } else {
-      static constexpr std::string_view kAnnotations[] = {"title", "description", "default", "examples", "example", "$schema", "$id",
-                                                          "$comment", "deprecated", "readOnly", "writeOnly"};
-      if (std::find(std::begin(kAnnotations), std::end(kAnnotations), key) == std::end(kAnnotations)) {
-        return fmt::format("{}: the schema's keyword \"{}\" is not supported", path, key);
-      }
+      if (not_judged(key)) return fmt::format("{}: the schema's keyword \"{}\" is not supported", path, key);
     }
     if (!problem.empty()) return problem;
   }
@@ -163,6 +186,8 @@ std::string check(const Json& schema, const Json& value, const std::string& path
 }
 
 }  // namespace
+
+Status schema_is_judged(const Json& schema) { return judged(schema, "#", 0); }
 
 std::string schema_problem(const Json& schema, const Json& value) { return check(schema, value, "$", 0); }
 
