@@ -57,7 +57,7 @@ class Failures(harness.Case):
 
     def run_it(self, rows, *words, status=0):
         out = self.folder / "results.jsonl"
-        stdout, self.err = self.colony("run", self.write("tasks.jsonl", rows), "--agents", self.folder / "agents", "--out", out, "--json", "--max-tokens", 8, *words, status=status)
+        stdout, self.err = self.colony("run", self.write("tasks.jsonl", rows), "--agents", self.folder / "agents", "--out", out, "--json", *([] if "--max-tokens" in words else ["--max-tokens", 8]), *words, status=status)
         return json.loads(stdout.splitlines()[-1]), [json.loads(line) for line in out.read_text().splitlines()]
 
     def test_the_good_agent_wins(self):
