@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
+#include <unordered_set>
 #include <vector>
 
 namespace colony {
@@ -37,7 +37,7 @@ class Guard {
  private:
   const JsonLimits& limits_;
   std::string problem_;
-  std::vector<std::set<std::string>> keys_;
+  std::vector<std::unordered_set<std::string>> keys_;
 };
 
 // The nesting of brackets outside strings, so that a hostile depth is refused before a recursive

@@ -6,11 +6,12 @@
 #include <string>
 #include <string_view>
 
+#include "base/ordered_map.h"
 #include "base/result.h"
 
 namespace colony {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::basic_json<OrderedMap>;
 
 struct JsonLimits {
   size_t depth_max = 128;
