@@ -58,10 +58,10 @@ TEST(Json, LargeObjectsKeepOrderAndFindTheirKeys) {
   // What is taken away is gone, what stood behind it is still found, down to few and up again.
   EXPECT_EQ(copy.erase("0"), 1u);
   EXPECT_EQ(copy.erase("0"), 0u);
-  copy.erase(copy.begin() + 3);
+  copy.erase(std::next(copy.begin(), 3));
   EXPECT_FALSE(copy.contains(std::to_string(4 * 7919)));
   EXPECT_EQ(copy[std::to_string(5 * 7919)], 5);
-  copy.erase(copy.begin() + 10, copy.end());
+  copy.erase(std::next(copy.begin(), 10), copy.end());
   EXPECT_EQ(copy.size(), 10u);
   EXPECT_EQ(copy["7919"], "again");
   copy["new"] = 1;
