@@ -11,6 +11,7 @@ namespace {
 constexpr double kSoftness = 8, kCut = 0.02;  // 1.3
 constexpr int kKept = 5;
 constexpr double kMergeCosine = 0.75, kLeastRate = 0.002, kMeanRate = 0.0005;
+constexpr double kMeanDoubt = 16;  // places
 constexpr int kStarts = 3, kRounds = 10;
 constexpr uint16_t kStreamMap = 6;
 
@@ -107,6 +108,17 @@ std::array<double, kLandmarks> LandmarkMap::similarity_of(const Place& z) const 
   std::array<double, kLandmarks> s{};
   for (size_t j = 0; j < kLandmarks; ++j) s[j] = there(j) ? dot(z, centre_[j]) : -2;
   return s;
+}
+
+double LandmarkMap::nearness(const Place& a, const Place& b) const {
+  // The mean of a few places is nearly one of them, and nothing would be left of it.
+  const double known = static_cast<double>(learned_) / (static_cast<double>(learned_) + kMeanDoubt);
+  const auto less = [&](const Place& place) {
+    std::array<double, kPlaceDim> out{};
+    for (size_t i = 0; i < kPlaceDim; ++i) out[i] = static_cast<double>(place[i]) - known * static_cast<double>(mean_[i]);
+    return unit(out);
+  };
+  return dot(less(a), less(b));
 }
 
 std::optional<size_t> LandmarkMap::nearest(const Place& place) const { return nearest(similarity(place)); }

@@ -57,6 +57,8 @@ class LandmarkMap {
   // The same from similarities at hand.
   Features features(const std::array<double, kLandmarks>& similarity) const;
   std::optional<size_t> nearest(const std::array<double, kLandmarks>& similarity) const;
+  // Cosine of two places, both centred; by less while the mean is of few places.
+  double nearness(const Place& a, const Place& b) const;
   // The slot nearest to the place; nullopt before the first rebuild.
   std::optional<size_t> nearest(const Place& place) const;
   bool rebuilds_next() const;  // learn() will make the landmarks anew

@@ -14,6 +14,10 @@ constexpr size_t kAskedMax = 8192, kBidsMax = 65'536, kUnhostedMax = 4096;
 constexpr uint16_t kStreamTie = 1, kStreamThreshold = 2, kStreamScout = 6;
 constexpr size_t kScouts = 2;
 constexpr size_t kTestedPlacesMax = kMapLog / 4;
+constexpr size_t kOwnItemsMost = 1 << 30;
+// What an agent says of itself: how much higher its prior mean is where nobody else says as much, and how sharply the nearest are told from
+// the others. Measured in docs/swarm.md.
+constexpr double kLean = 0.2, kLeanSharpness = 8;
 constexpr double kLoadTarget = 4;        // tasks of one agent at once
 constexpr double kWaitTarget = 1;        // of its answers' time, before it could begin
 constexpr uint32_t kSilencesMax = 6;     // the window doubles that often
@@ -74,10 +78,17 @@ void Node::State::born(const AgentBorn& e, const Now& now) {
   // What another node deposited on it, its test included, comes by gossip.
   const auto told = replica.trails().lower_bound({e.agent, 0});
   const bool known = !fresh || (told != replica.trails().end() && told->first.first == e.agent);
+  member.about = e.about;
+  std::erase_if(member.about, [](const Place& place) { return !finite(place); });
   std::vector<GateItem> test;
-  if (!known) test = chosen_items(e.gate);
+  if (e.own_test) {
+    if (!known || !fresh) test.assign(e.gate.begin() + static_cast<ptrdiff_t>(std::min<size_t>(member.own_taken, e.gate.size())), e.gate.end());
+    member.own_taken = std::max(member.own_taken, static_cast<uint32_t>(std::min<size_t>(e.gate.size(), kOwnItemsMost)));
+  } else if (!known) {
+    test = chosen_items(e.gate);
+  }
   std::erase_if(test, [](const GateItem& item) { return !finite(item.place) || !(item.score >= 0 && item.score <= 1); });
-  const double weight = gate_weight(test.size()), taken = static_cast<double>(test.size());
+  const double weight = e.own_test ? 1 : gate_weight(test.size()), taken = static_cast<double>(test.size());
   double right = 0;
   std::array<double, kPlaceDim> where{};  // it did well
   for (const GateItem& item : test) {
@@ -94,7 +105,7 @@ void Node::State::born(const AgentBorn& e, const Now& now) {
   }
   member.unwritten = member.unwritten || taken > 0;
   untaught = untaught || taken > 0;
-  if (fresh || options.gossip || options.half_life_ms > 0) refresh(e.agent, member);
+  if (fresh || taken > 0 || options.gossip || options.half_life_ms > 0) refresh(e.agent, member);
   if (!fresh || options.ask_most == 0 || !options.dances) return;
   // An arrival dances: with what was measured, or with what it may be worth.
   const Place place = unit(where);
@@ -125,6 +136,7 @@ void Node::State::entered(const TaskEntered& e, const Now& now) {
     ask.round = std::max(ask.round + 1, e.round);
   }
   ask.place = e.place;
+  ask.only = e.only;
   ask.budget = e.budget_tokens;
   ask.deadline_ms = e.deadline_ms >= 0 && e.deadline_ms <= kCostMost ? e.deadline_ms : 0;
   ask.entered_ms = now.ms;
@@ -141,6 +153,11 @@ void Node::State::ask(TaskId task, Asked& ask, const Now& now) {
   Announce announce{task, options.id, ask.place, ask.budget, ask.round};
   if (ask.deadline_ms > 0) {  // when it is over only who need not wait answers
     announce.deadline_ms = std::max(1.0, ask.deadline_ms - static_cast<double>(now.ms > ask.entered_ms ? now.ms - ask.entered_ms : 0));
+  }
+  if (!ask.only.empty()) {
+    announce.asked = ask.only;
+    effects.emplace_back(Send{std::nullopt, std::move(announce)});
+    return;
   }
   // Few where enough are known; all of them the second time, and once in a while so that new ones are met.
   if (options.ask_most == 0 || ask.round > 0 || floor.known() <= options.ask_most) {
@@ -208,12 +225,15 @@ void Node::State::received(const Announce& m, const Now& now) {
       always = id;
     }
   }
-  for (const auto& [id, asked_member] : answering) {
-    Member& member = *asked_member;
-    const Reading r = member.trail.read(features, at_now.task_time, at_now.parts);
+  const auto lean = leans(m.place, answering);
+  for (size_t i = 0; i < answering.size(); ++i) {
+    const AgentId id = answering[i].first;
+    Member& member = *answering[i].second;
+    Reading r = member.trail.read(features, at_now.task_time, at_now.parts);
+    if (lean[i] > 0) r.mean += lean[i] * member.trail.unknown(features, population);
     if (options.thresholds && id != always) {
       double shared = 0;
-      for (int i = 0; i < features.count; ++i) shared += features.value[static_cast<size_t>(i)] * population.theta[features.index[static_cast<size_t>(i)]];
+      for (int j = 0; j < features.count; ++j) shared += features.value[static_cast<size_t>(j)] * population.theta[features.index[static_cast<size_t>(j)]];
       const double response = member.thresholds.response(slot, stimulus(m.round, answers_last[static_cast<size_t>(slot + 1)]), r.mean - shared);
       if (RngStream(options.seed, m.task, static_cast<uint32_t>(id) ^ m.round, kStreamThreshold).uniform() >= response) continue;
     }
@@ -251,6 +271,21 @@ Features Node::State::features_of(const std::array<double, kLandmarks>& similari
   only_intercept.count = 1;
   only_intercept.value[0] = 1;
   return only_intercept;
+}
+
+std::vector<double> Node::State::leans(const Place& place, const std::vector<std::pair<AgentId, Member*>>& answering) const {
+  std::vector<double> lean(answering.size());
+  if (!options.priors || !options.places) return lean;
+  double total = 0;
+  for (size_t i = 0; i < answering.size(); ++i) {
+    double nearest = -1;
+    for (const Place& about : answering[i].second->about) nearest = std::max(nearest, map.nearness(place, about));
+    if (answering[i].second->about.empty()) continue;
+    lean[i] = std::exp(kLeanSharpness * nearest);
+    total += lean[i];
+  }
+  for (double& one : lean) one = total > 0 ? kLean * one / total : 0;
+  return lean;
 }
 
 ReadAt Node::State::read_at(const Now& now, size_t hosted) const {
@@ -392,7 +427,8 @@ void Node::State::choose(TaskId task, Asked& ask, const Now& now) {
   const Bid& winner = *best[best.size() > 1 ? rng.below(best.size()) : 0];
   explain.winner = winner.agent;
   const bool pays = options.price || options.queues || options.cost_weight > 0;
-  explain.reason = bids.size() == 1                              ? "only_bid"
+  explain.reason = !ask.only.empty()                            ? "pinned"
+                   : bids.size() == 1                              ? "only_bid"
                    : winner.n < 1                                ? "newcomer"
                    : winner.mean >= most_mean                    ? "best_mean"
                    : winner.mean + winner.recent >= most_reading ? "recent"

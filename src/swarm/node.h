@@ -36,8 +36,14 @@ inline constexpr uint64_t kEvaporations = 256;                        // a half-
 struct AgentBorn {
   AgentId agent = 0;
   std::string name;
-  // What a test before its first task showed, of which kGateItems at most are taken; only of an agent that is not known here.
+  // What tests showed.
   std::vector<GateItem> gate = {};
+  // Who says so. Tests that this home ran itself are evidence as outcomes are: each item a deposit, all of them, those beyond what the agent
+  // came with before also of an agent that is known here. Any other test counts as gate_weight() says, kGateItems of it at most, and only of
+  // an agent that is not known here.
+  bool own_test = false;
+  // Where what it says of itself lies (its description, skills, examples): what it may be good at, before anything was seen of it.
+  std::vector<Place> about = {};
 };
 struct AgentRetired {
   AgentId agent = 0;
@@ -52,6 +58,7 @@ struct TaskEntered {  // a task begins here: this node asks
   uint64_t budget_tokens = 0;  // of all attempts and votes together
   uint32_t round = 0;          // higher than any before, also of askers that died since
   double deadline_ms = 0;      // from now on an answer is worth nothing after so long; 0: it always is
+  std::vector<AgentId> only = {};  // ascending; these alone are asked, since somebody decided so; empty: whoever is there
 };
 struct TaskWithdrawn {  // answered without an outcome (not scored, failed, cancelled)
   TaskId task = 0;
@@ -95,7 +102,7 @@ struct Send {
 struct Explain {
   TaskId task = 0;
   AgentId winner = 0;  // 0: nobody bid
-  std::string reason;  // best_mean, bonus, recent, newcomer, price, only_bid, no_bid
+  std::string reason;  // best_mean, bonus, recent, newcomer, price, only_bid, no_bid, pinned
   std::vector<Bid> bids;  // ascending agent id
 };
 struct Work {  // this node's agent shall do the task now
@@ -135,6 +142,7 @@ struct NodeOptions {
   bool places = true;     // false: every task is at the same place
   bool recent = true;     // false: no recent record
   bool detection = true;  // false: no alarms
+  bool priors = true;     // false: what agents say of themselves counts for nothing
   size_t scan_all = 64;   // up to so many hosted agents each one bids; of more the candidates (candidates.h)
   // One map, population weights and trails of agents that moved, by gossip.
   bool gossip = true;

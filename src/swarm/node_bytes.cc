@@ -10,7 +10,7 @@ namespace colony::swarm {
 namespace {
 
 constexpr char kMagic[4] = {'C', 'O', 'L', 'N'};
-constexpr uint32_t kVersion = 4;
+constexpr uint32_t kVersion = 5;
 constexpr size_t kDigest = 32, kMembersMax = 1 << 20;
 
 std::string digest_of(std::string_view bytes) {
@@ -167,6 +167,7 @@ std::string Node::save() const {
     NodeBytes::write(w, member.cost);
     NodeBytes::write(w, member.thresholds);
     w.put(member.price);
+    w.put(member.own_taken);
     w.put(static_cast<uint8_t>(member.returned != nullptr));
     if (member.returned) {
       w.put(member.returned_landmarks);
@@ -235,6 +236,7 @@ Status Node::load(std::string_view bytes) {
     NodeBytes::read(r, member.thresholds);
     r.get(member.price);
     r.require(member.price >= 0 && member.price <= 1);
+    r.get(member.own_taken);
     uint8_t returned = 0;
     r.get(returned);
     r.require(returned <= 1);

@@ -58,6 +58,8 @@ struct Member {
   uint64_t returned_landmarks = 0;
   bool remembered = false;  // came with load(): nothing returns
   bool unwritten = false;   // its record in the replica is older than the trail
+  uint32_t own_taken = 0;    // items of this home's tests that the trail has
+  std::vector<Place> about;  // of AgentBorn; not saved
   // After an alarm: what other writers had said up to here is not believed any more.
   std::map<NodeId, Stamp> forgotten;
 };
@@ -65,6 +67,7 @@ struct Member {
 // A question of ours: the task entered here.
 struct Asked {
   Place place{};
+  std::vector<AgentId> only;  // asked alone
   uint32_t round = 0;
   bool open = false;        // bids are taken
   std::vector<Bid> bids;
@@ -197,6 +200,8 @@ struct Node::State {
   Features features_of(const std::array<double, kLandmarks>& similarity) const;
   TrailParts parts() const { return {options.recent, options.detection}; }
   ReadAt read_at(const Now& now, size_t hosted) const;
+  // How much higher the prior mean of each is at the place, for what it says of itself.
+  std::vector<double> leans(const Place& place, const std::vector<std::pair<AgentId, Member*>>& answering) const;
   void fill_from_log();
   void fit_population();  // what agents share and how they differ, and all trails with it
   void move_costs(const std::array<std::array<double, kLandmarks>, kLandmarks>& overlap);

@@ -124,6 +124,8 @@ Status read_queries(const fs::path& path, Outcomes& out) {
     }
     out.ids.push_back(id->is_string() ? id->get<std::string>() : id->dump());
     if (!seen.insert(out.ids.back()).second) return corrupt("{}: field 'id': found '{}' a second time, expected each id once", where, out.ids.back());
+    ASSIGN_OR_RETURN(const auto held_out, get_bool(*parsed, "held_out", where));
+    out.held_out.push_back(held_out.value_or(false));
     for (const char* key : {"domain", "text"}) {
       const auto at = parsed->find(key);
       if (at != parsed->end() && !at->is_null() && !at->is_string()) {
@@ -223,6 +225,25 @@ Result<std::vector<size_t>> rows_of(const Table& table, size_t id_column, const 
   return rows;
 }
 
+// Of agents that take no part nothing is kept.
+Status read_about(const fs::path& path, Outcomes& out) {
+  ASSIGN_OR_RETURN(const std::string text, read_file(path));
+  const auto lines = lines_of(text);
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (lines[i].find_first_not_of(" \t") == std::string_view::npos) continue;
+    const std::string where = fmt::format("{}:{}", path.string(), i + 1);
+    auto parsed = parse_json(lines[i]);
+    if (!parsed) return corrupt("{}: {}", where, parsed.error().message);
+    if (!parsed->is_object()) return corrupt("{}: found {}, expected an object", where, json_kind(*parsed));
+    ASSIGN_OR_RETURN(const auto agent, get_string(*parsed, "agent", where));
+    ASSIGN_OR_RETURN(auto said, get_string(*parsed, "text", where));
+    if (!agent || !said) return corrupt("{}: found no '{}', expected an agent and a text", where, agent ? "text" : "agent");
+    const auto at = std::find(out.agents.begin(), out.agents.end(), *agent);
+    if (at != out.agents.end()) out.about.push_back({static_cast<size_t>(at - out.agents.begin()), std::move(*said)});
+  }
+  return {};
+}
+
 // Tokens of each agent's answers, where the table has all agents.
 Status read_lengths(const fs::path& path, Outcomes& out) {
   ASSIGN_OR_RETURN(const Table table, read_table(path));
@@ -270,6 +291,7 @@ Result<Outcomes> read_outcomes(const fs::path& folder, const OutcomesOptions& op
       out.scores.push_back(score);
     }
   }
+  if (fs::exists(folder / "about.jsonl", ignored)) RETURN_IF_ERROR(read_about(folder / "about.jsonl", out));
   if (fs::exists(folder / "outlen.csv", ignored)) RETURN_IF_ERROR(read_lengths(folder / "outlen.csv", out));
   if (fs::exists(folder / "embeddings.f16", ignored)) RETURN_IF_ERROR(read_embeddings(folder / "embeddings.f16", out));
   return out;

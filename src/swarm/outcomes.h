@@ -1,9 +1,10 @@
 // Recorded outcomes: what each of some agents scored on each of some tasks, read from a folder.
 //
-//   queries.jsonl      one task a line: {"id", "domain"?, "text"?, …}
+//   queries.jsonl      one task a line: {"id", "domain"?, "text"?, "held_out"?: bool, …}
 //   scores.csv         header "id,<agent>,…"; one row a task, scores in [0, 1]; any order of rows
 //   outlen.csv         (optional) as scores.csv: characters of each answer, of which four are taken for a token
 //   models.csv         (for the small pool) columns "model" and "pool_small" (0 or 1)
+//   about.jsonl        (optional) what agents say of themselves, a text a line: {"agent", "text"}
 //   embeddings.f16     (optional) [tasks, width] little-endian binary16, rows as in queries.jsonl, unit length
 //
 // Files come from outside: every error names file, line, field, what was found and what was expected.
@@ -22,6 +23,12 @@ struct Outcomes {
   std::vector<std::string> ids, texts;  // [tasks]; a text is "" where there is none
   std::vector<std::string> agents, domains;
   std::vector<size_t> domain;           // [tasks], into domains
+  std::vector<uint8_t> held_out;        // [tasks]; 1: a question of the agents' test, never of the stream
+  struct About {
+    size_t agent = 0;  // into agents
+    std::string text;
+  };
+  std::vector<About> about;
   std::vector<float> scores;            // [tasks, agents]
   std::vector<uint32_t> tokens;         // [tasks, agents]; empty where some agent's are not known
   std::vector<float> embeddings;        // [tasks, width]; empty when there is no file of them

@@ -17,9 +17,8 @@ constexpr size_t kExchanging = 6;
 // The swarm as it serves: the same steps, messages carried from node to node at once.
 class Colony final : public Policy {
  public:
-  // `gates`: of each arm, what it is born with.
-  Colony(size_t arms, const NodeOptions& options, NodeId nodes, std::vector<std::vector<GateItem>> gates)
-      : nodes_(options, nodes), known_(arms), gates_(std::move(gates)) {}
+  // `births`: of each arm, what it is born with.
+  Colony(const NodeOptions& options, NodeId nodes, std::vector<AgentBorn> births) : nodes_(options, nodes), known_(births.size()), births_(std::move(births)) {}
 
   size_t choose(const Question& q, const std::vector<uint8_t>& there) override {
     now_.task_time = now_.step = q.number + 1;
@@ -27,7 +26,7 @@ class Colony final : public Policy {
       if ((there[arm] != 0) == (known_[arm] != 0)) continue;
       known_[arm] = there[arm];
       const auto host = static_cast<NodeId>(arm % nodes_.count());
-      if (there[arm] != 0) nodes_.tell(host, AgentBorn{arm + 1, std::to_string(arm), gates_[arm]}, now_);
+      if (there[arm] != 0) nodes_.tell(host, births_[arm], now_);
       else nodes_.tell(host, AgentRetired{arm + 1}, now_);
     }
     asker_ = static_cast<NodeId>(q.number % nodes_.count());
@@ -41,7 +40,7 @@ class Colony final : public Policy {
  private:
   Loopback nodes_;
   std::vector<uint8_t> known_;  // arms that were born
-  std::vector<std::vector<GateItem>> gates_;
+  std::vector<AgentBorn> births_;
   Now now_;
   NodeId asker_ = 0;
   AgentId winner_ = 0;
@@ -77,7 +76,7 @@ class Hindsight final : public Policy {
 
 }  // namespace
 
-RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place>& places, const StreamOptions& options)
+RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place>& places, const StreamOptions& options, const std::vector<Place>& about)
     : outcomes_(outcomes), places_(places), options_(options), order_(outcomes.tasks()) {
   CHECK(options.labels || places.size() == outcomes.tasks(), "a place for each task");
   std::iota(order_.begin(), order_.end(), size_t{0});
@@ -85,7 +84,10 @@ RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place
     RngStream rng(options.seed, i, 1, kStreamSimulation);
     std::swap(order_[i - 1], order_[rng.below(i)]);
   }
-  const auto stream = order_.begin() + static_cast<ptrdiff_t>(std::min(options.gate, order_.size()));
+  const bool named = std::any_of(outcomes.held_out.begin(), outcomes.held_out.end(), [](uint8_t out) { return out != 0; });
+  if (named) std::stable_partition(order_.begin(), order_.end(), [&](size_t row) { return outcomes.held_out[row] != 0; });
+  const size_t held = named ? static_cast<size_t>(std::count(outcomes.held_out.begin(), outcomes.held_out.end(), 1)) : options.gate;
+  const auto stream = order_.begin() + static_cast<ptrdiff_t>(std::min(held, order_.size()));
   held_out_.assign(order_.begin(), stream);
   order_.erase(order_.begin(), stream);
   if (options.tasks > 0 && options.tasks < order_.size()) order_.resize(options.tasks);
@@ -110,6 +112,11 @@ RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place
       for (size_t arm = 0; arm < arms(); ++arm) phase_sums[arm] += there(t, arm) ? score(t, arm) : -1;
     }
     single_[phase] = static_cast<size_t>(std::max_element(phase_sums.begin(), phase_sums.end()) - phase_sums.begin());
+  }
+  if (!about.empty()) {
+    CHECK(about.size() == outcomes.about.size(), "a place for each of what agents say of themselves");
+    about_.resize(arms());
+    for (size_t i = 0; i < about.size(); ++i) about_[outcomes.about[i].agent].push_back(about[i]);
   }
   // Labels as places: a direction of its own for each.
   for (size_t d = 0; options.labels && d < outcomes.domains.size(); ++d) {
@@ -142,7 +149,7 @@ uint64_t RecordedCourse::tokens(size_t t, size_t arm) const {
 }
 
 std::vector<std::string> switches(NodeId nodes) {
-  std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration", "early-optimism"};
+  std::vector<std::string> names{"trails", "places", "recent", "detection", "exploration", "early-optimism", "priors"};
   if (nodes > 1) names.insert(names.end(), {"gossip", "audit"});
   return names;
 }
@@ -156,6 +163,7 @@ Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOp
     else if (off == "places") node.places = false;
     else if (off == "recent") node.recent = false;
     else if (off == "detection") node.detection = false;
+    else if (off == "priors") node.priors = false;
     else if (off == "exploration") node.explore = false;
     else if (off == "early-optimism") node.early_optimism = false;
     else if (off == "gossip") node.gossip = false;
@@ -166,9 +174,11 @@ Result<std::unique_ptr<Policy>> make_colony(const Course& course, const ColonyOp
       return invalid("ablate: found '{}', expected one of: {}", off, names);
     }
   }
-  std::vector<std::vector<GateItem>> gates(course.arms());
-  for (size_t arm = 0; options.gate && arm < course.arms(); ++arm) gates[arm] = course.gate(arm);
-  return std::unique_ptr<Policy>(std::make_unique<Colony>(course.arms(), node, options.nodes, std::move(gates)));
+  std::vector<AgentBorn> births;
+  for (size_t arm = 0; arm < course.arms(); ++arm) {
+    births.push_back({arm + 1, std::to_string(arm), options.gate ? course.gate(arm) : std::vector<GateItem>(), options.own_test, course.about(arm)});
+  }
+  return std::unique_ptr<Policy>(std::make_unique<Colony>(node, options.nodes, std::move(births)));
 }
 
 Result<std::unique_ptr<Policy>> make_policy(const PolicySpec& spec, const Course& course, const ColonyOptions& options, uint64_t seed) {

@@ -25,6 +25,7 @@ class Course {
   virtual double score(size_t t, size_t arm) const = 0;
   virtual uint64_t tokens(size_t, size_t) const { return 0; }  // that arm's answer costs; 0: not known
   virtual std::vector<GateItem> gate(size_t) const { return {}; }  // what that arm did on questions held out of the stream
+  virtual std::vector<Place> about(size_t) const { return {}; }    // where what that arm says of itself lies
   // What choosing `arm` at t loses against the best that could be had.
   virtual double regret(size_t t, size_t arm) const = 0;
 };
@@ -32,7 +33,9 @@ class Course {
 struct StreamOptions {
   uint64_t seed = 1;     // of the order
   size_t tasks = 0;      // the first so many of the order; 0: all
-  size_t gate = 0;       // the first so many of the order are held out, as every agent's test; the stream begins after them
+  // The first so many of the order are held out, as every agent's test; the stream begins after them. Of a set that names the questions held
+  // out itself it is these, and no number counts.
+  size_t gate = 0;
   bool drift = false;    // at half time the six best agents exchange behaviour in reverse order
   bool arrival = false;  // the best agent can be chosen only from half time on
   bool labels = false;   // the domain is told: it is the label and, instead of the embedding, the place
@@ -42,7 +45,8 @@ struct StreamOptions {
 // half where half time changes something. Both references must outlive it; `places`: one a task.
 class RecordedCourse final : public Course {
  public:
-  RecordedCourse(const Outcomes& outcomes, const std::vector<Place>& places, const StreamOptions& options);
+  // `about`: of outcomes.about, a place each; may be empty.
+  RecordedCourse(const Outcomes& outcomes, const std::vector<Place>& places, const StreamOptions& options, const std::vector<Place>& about = {});
 
   size_t tasks() const override { return order_.size(); }
   size_t arms() const override { return outcomes_.agents.size(); }
@@ -52,6 +56,7 @@ class RecordedCourse final : public Course {
   double score(size_t t, size_t arm) const override;
   uint64_t tokens(size_t t, size_t arm) const override;
   std::vector<GateItem> gate(size_t arm) const override;
+  std::vector<Place> about(size_t arm) const override { return about_.empty() ? std::vector<Place>() : about_[arm]; }
   double regret(size_t t, size_t arm) const override { return score(t, single_[t < half_ ? 0 : 1]) - score(t, arm); }
 
  private:
@@ -66,6 +71,7 @@ class RecordedCourse final : public Course {
   size_t best_ = 0;                 // of the stream without drift
   size_t single_[2] = {0, 0};       // each half's best to compare with
   std::vector<Place> domain_places_;
+  std::vector<std::vector<Place>> about_;  // of each arm; or none
 };
 
 // What the swarm runs with when it is played.
@@ -74,8 +80,9 @@ struct ColonyOptions {
   std::vector<std::string> off;  // names of switches()
   double cost_weight = 0;        // NodeOptions::cost_weight
   bool gate = false;             // agents are born with what the course's gate() says
+  bool own_test = false;         // and that is a test of their own home
 };
-// What can be switched off: "trails", "places", "recent", "detection", "exploration", "early-optimism"; of several nodes "gossip", "audit".
+// What can be switched off: "trails", "places", "recent", "detection", "exploration", "early-optimism", "priors"; of several nodes "gossip", "audit".
 std::vector<std::string> switches(NodeId nodes);
 
 // Fails kInvalid when a switch is unknown. `labels` etc. are the course's own matter.

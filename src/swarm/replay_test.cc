@@ -46,6 +46,36 @@ class Folder {
   fs::path path_;
 };
 
+// Questions that a set holds out are every agent's test and never in the stream; what agents say of themselves comes with them.
+TEST(Outcomes, NameTheirOwnTestAndWhatAgentsSay) {
+  const Folder folder;
+  folder.write("queries.jsonl", "{\"id\": 7, \"held_out\": true}\n{\"id\": \"x\", \"held_out\": false}\n{\"id\": 9}\n");
+  folder.write("about.jsonl", "{\"agent\": \"m3\", \"text\": \"sums\"}\n\n{\"agent\": \"nobody here\", \"text\": \"x\"}\n{\"agent\": \"m1\", \"text\": \"dates\"}\n");
+  const auto read = read_outcomes(folder.path());
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->held_out, (std::vector<uint8_t>{1, 0, 0}));
+  ASSERT_EQ(read->about.size(), 2U);
+  EXPECT_EQ(read->about[0].agent, 2U);
+  EXPECT_EQ(read->about[1].text, "dates");
+  std::vector<Place> places(3);
+  for (size_t i = 0; i < 3; ++i) places[i][i] = 1;
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    const RecordedCourse course(*read, places, {.seed = seed}, {places[2], places[1]});
+    ASSERT_EQ(course.tasks(), 2U);
+    for (size_t t = 0; t < 2; ++t) EXPECT_NE(course.question(t).place, places[0]);
+    ASSERT_EQ(course.gate(0).size(), 1U);
+    EXPECT_EQ(course.gate(0)[0].place, places[0]);
+    EXPECT_EQ(course.gate(0)[0].score, 1);
+    EXPECT_EQ(course.about(2), std::vector<Place>{places[2]});
+    EXPECT_TRUE(course.about(1).empty());
+  }
+  folder.write("about.jsonl", "{\"agent\": \"m3\"}\n");
+  EXPECT_NE(folder.problem().find("about.jsonl:1: found no 'text'"), std::string::npos) << folder.problem();
+  folder.write("about.jsonl", "");
+  folder.write("queries.jsonl", "{\"id\": 7, \"held_out\": 3}\n");
+  EXPECT_NE(folder.problem().find("held_out"), std::string::npos) << folder.problem();
+}
+
 TEST(Outcomes, AreReadByIdWhateverTheOrderOfRows) {
   const Folder folder;
   const auto read = read_outcomes(folder.path());
@@ -237,6 +267,7 @@ TEST(Policy, EachSwitchChangesWhatTheColonyDoes) {
   DriftCourse course(3);
   for (const auto& off : switches(4)) {
     if (off == "audit") continue;  // here nobody claims too much; GossipNodes.ALiarCostsLittle is its test
+    if (off == "priors") continue;  // here agents say nothing of themselves; Evidence.WithoutPriorsNothingThatIsSaidCounts
     const NodeId nodes = off == "gossip" ? 4 : 1;
     EXPECT_NE(played_by(course, "colony", {nodes, {off}}).chosen, played_by(course, "colony", {nodes, {}}).chosen) << off;
   }

@@ -108,6 +108,15 @@ Reading Trail::read(const Features& features, uint64_t task_time, const TrailPar
   return reading;
 }
 
+double Trail::unknown(const Features& features, const Population& population) const {
+  double prior = 0;
+  for (int i = 0; i < features.count; ++i) {
+    const auto at = static_cast<size_t>(i);
+    prior += features.value[at] * features.value[at] * population.tau(features.index[at]);
+  }
+  return prior > 0 ? std::min(1.0, quadratic(features, p_) / prior) : 0;
+}
+
 void Trail::add(const Features& features, double score, double weight) {
   for (int i = 0; i < features.count; ++i) {
     const auto a = static_cast<size_t>(i);

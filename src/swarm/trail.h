@@ -64,6 +64,8 @@ class Trail {
   Trail() { refresh({}); }
 
   Reading read(const Features& features, uint64_t task_time, const TrailParts& parts = {}) const;
+  // What of the prior mean at a place is still there, 0 to 1: φᵀPφ / φᵀΛ⁻¹φ.
+  double unknown(const Features& features, const Population& population) const;
   // One checked outcome. `similarity`: of the place with each landmark, `nearest` the slot (or -1),
   // for the change detector. True when it raised an alarm.
   bool deposit(const Features& features, const std::array<double, kLandmarks>& similarity, int nearest,

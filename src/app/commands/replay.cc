@@ -39,17 +39,17 @@ std::vector<std::string> words_of(const std::string& list) {
 // ---- places when the folder has no embeddings, or others are asked for ----
 
 // As a run makes them: the base model's hidden states. Kept under HOME/places by model and texts.
-Result<std::vector<swarm::Place>> places_of_model(const swarm::Outcomes& outcomes, const ReplayOptions& options) {
+Result<std::vector<swarm::Place>> places_of_model(const std::vector<std::string>& texts, const std::function<std::string(size_t)>& name_of, const ReplayOptions& options) {
   const fs::path home = find_home(options.home);
   ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
   Sha256 hash;
-  for (const std::string& text : outcomes.texts) {
+  for (const std::string& text : texts) {
     hash.update(text);
     hash.update(std::string_view("\0", 1));
   }
   const fs::path file = home / "places" / fmt::format("{}-{}.f32", session->snapshot->model->content_hash().substr(0, 32), hash.hex().substr(0, 32));
-  const size_t bytes = outcomes.tasks() * sizeof(swarm::Place);
-  std::vector<swarm::Place> places(outcomes.tasks());
+  const size_t bytes = texts.size() * sizeof(swarm::Place);
+  std::vector<swarm::Place> places(texts.size());
   if (const auto kept = read_file(file, 1ULL << 32); kept && kept->size() == bytes) {
     std::memcpy(places.data(), kept->data(), bytes);
     bool finite = true;
@@ -60,7 +60,7 @@ Result<std::vector<swarm::Place>> places_of_model(const swarm::Outcomes& outcome
     note("replay-outcomes: {} holds numbers that are none; places are computed again", file.string());
   }
   catch_interrupts();
-  ASSIGN_OR_RETURN(places, places_of(*session, home, outcomes.texts, [&](size_t i) { return fmt::format("task '{}'", outcomes.ids[i]); }));
+  ASSIGN_OR_RETURN(places, places_of(*session, home, texts, name_of));
   std::error_code ignored;
   fs::create_directories(file.parent_path(), ignored);
   if (const auto written = write_file(file, {reinterpret_cast<const char*>(places.data()), bytes}); !written) {
@@ -91,10 +91,14 @@ Result<std::vector<swarm::Place>> places_of_tokens(const swarm::Outcomes& outcom
   return swarm::principal_places(counts, swarm::kPlaceDim);
 }
 
+bool by_model(const swarm::Outcomes& outcomes, const ReplayOptions& options) {
+  return options.places == "model" || (options.places == "auto" && outcomes.embeddings.empty());
+}
+
 Result<std::vector<swarm::Place>> find_places(const swarm::Outcomes& outcomes, const ReplayOptions& options) {
   if (options.places == "tokens") return places_of_tokens(outcomes, options);
   const bool file = !outcomes.embeddings.empty();
-  if (options.places == "model" || (options.places == "auto" && !file)) return places_of_model(outcomes, options);
+  if (by_model(outcomes, options)) return places_of_model(outcomes.texts, [&](size_t i) { return fmt::format("task '{}'", outcomes.ids[i]); }, options);
   if (!file) return not_found("{}: found no file, expected the embeddings that --places file asks for", (fs::path(options.folder) / "embeddings.f16").string());
   return swarm::principal_places(outcomes.embeddings, outcomes.width);
 }
@@ -107,6 +111,7 @@ struct Row {
   std::vector<std::string> off;   // of the colony
   double cost_weight = 0;         // likewise
   bool gate = false;              // likewise
+  bool own_test = false;          // likewise
   std::vector<double> means, second_halves, regrets, tokens;  // a seed each
   double seconds = 0;
   size_t decisions = 0;
@@ -218,6 +223,7 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
     row.name = fmt::format("colony, {} tested", options.gate);
     row.off = off;
     row.gate = true;
+    row.own_test = options.own_test;
   }
   if (options.ablations) {
     for (const std::string& word : swarm::switches(static_cast<swarm::NodeId>(options.nodes))) {
@@ -230,7 +236,7 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
 
   const bool synthetic = options.folder.empty();
   swarm::Outcomes outcomes;
-  std::vector<swarm::Place> places;
+  std::vector<swarm::Place> places, about;
   auto variant = swarm::DriftVariant::kMain;
   if (synthetic) {
     ASSIGN_OR_RETURN(variant, swarm::drift_variant(options.synthetic));
@@ -246,6 +252,11 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
     if (options.gate >= outcomes.tasks()) return invalid("--gate: found {}, expected fewer than the {} questions", options.gate, outcomes.tasks());
     if (!options.labels) {
       ASSIGN_OR_RETURN(places, find_places(outcomes, options));
+      if (by_model(outcomes, options) && !outcomes.about.empty()) {
+        std::vector<std::string> texts;
+        for (const auto& one : outcomes.about) texts.push_back(one.text);
+        ASSIGN_OR_RETURN(about, places_of_model(texts, [&](size_t i) { return "what agent " + outcomes.agents[outcomes.about[i].agent] + " says of itself"; }, options));
+      }
     }
   }
 
@@ -256,10 +267,10 @@ Result<int> run_replay_outcomes(const ReplayOptions& options) {
   for (uint64_t seed = options.first_seed; seed < options.first_seed + options.seeds; ++seed) {
     std::unique_ptr<swarm::Course> course;
     if (synthetic) course = std::make_unique<swarm::DriftCourse>(seed, variant);
-    else course = std::make_unique<swarm::RecordedCourse>(outcomes, places, swarm::StreamOptions{seed, options.tasks, options.gate, options.drift, options.arrival, options.labels});
+    else course = std::make_unique<swarm::RecordedCourse>(outcomes, places, swarm::StreamOptions{seed, options.tasks, options.gate, options.drift, options.arrival, options.labels}, about);
     for (Row& row : rows) {
       if (interrupted()) return kInterrupted;
-      ASSIGN_OR_RETURN(const auto policy, swarm::make_policy(row.spec, *course, {static_cast<swarm::NodeId>(options.nodes), row.off, row.cost_weight, row.gate}, seed));
+      ASSIGN_OR_RETURN(const auto policy, swarm::make_policy(row.spec, *course, {static_cast<swarm::NodeId>(options.nodes), row.off, row.cost_weight, row.gate, row.own_test}, seed));
       const auto played = swarm::play(*course, *policy, clock);
       row.means.push_back(played.mean);
       row.second_halves.push_back(played.second_half);

@@ -24,6 +24,7 @@ struct ReplayOptions {
   bool ablations = false;  // the colony once more without each switch
   double cost_weight = 0;  // what tokens cost a bid
   uint64_t gate = 0;       // questions held out as every agent's test
+  bool own_test = false;   // and the test is the home's own, not brought along
   std::string home;
   ModelOptions model;      // for places without embeddings.f16
   bool json = false;
