@@ -209,7 +209,7 @@ Status read_toml(const std::filesystem::path& path, AgentSpec& spec) {
   ASSIGN_OR_RETURN(const std::string bytes, read_file(path, kFileBytesMax));
   ASSIGN_OR_RETURN(const Json table, parse_toml(bytes, what));
   RETURN_IF_ERROR(only_known(table, {"name", "description", "role", "model", "adapter", "skills",
-                                     "sampling", "limits", "requires", "answer"}, what));
+                                     "sampling", "limits", "requires", "answer", "serves"}, what));
   ASSIGN_OR_RETURN(const auto name, get_string(table, "name", what));
   if (name) spec.name = *name;
   ASSIGN_OR_RETURN(const auto description, get_string(table, "description", what));
@@ -229,6 +229,12 @@ Status read_toml(const std::filesystem::path& path, AgentSpec& spec) {
   RETURN_IF_ERROR(read_limits(limits, what + " [limits]", spec));
   ASSIGN_OR_RETURN(const Json requirements, sub_table(table, "requires", what));
   RETURN_IF_ERROR(read_requires(requirements, what + " [requires]", spec));
+  ASSIGN_OR_RETURN(const Json serves, sub_table(table, "serves", what));
+  RETURN_IF_ERROR(only_known(serves, {"kinds"}, what + " [serves]"));
+  ASSIGN_OR_RETURN(spec.kinds, strings(serves, "kinds", what + " [serves]"));
+  for (const auto& kind : spec.kinds) {
+    if (kind.empty()) return invalid("{} [serves]: \"kinds\": found an empty string, expected the kind of a task", what);
+  }
   ASSIGN_OR_RETURN(const Json answer, sub_table(table, "answer", what));
   return read_answer(answer, what + " [answer]", spec);
 }
@@ -415,6 +421,16 @@ Result<AgentSpec> load_agent(const std::filesystem::path& path, const Clock& clo
   spec.prompt = trimmed(std::move(spec.prompt));
   ASSIGN_OR_RETURN(spec.generation, generation_of(spec));
   return spec;
+}
+
+std::vector<std::string> about_texts(const AgentSpec& agent) {
+  std::vector<std::string> texts;
+  if (!agent.description.empty()) texts.push_back(agent.description);
+  if (!agent.skills.empty()) texts.push_back(fmt::format("{}", fmt::join(agent.skills, ", ")));
+  const size_t count = std::min(agent.examples.size(), kAboutExamples);
+  for (size_t i = 0; i < count; ++i) texts.push_back(agent.examples[i * agent.examples.size() / count].first);
+  std::erase_if(texts, [](const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; });
+  return texts;
 }
 
 // ---- requirements ----

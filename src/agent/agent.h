@@ -31,6 +31,7 @@ struct AgentSpec {
   std::string adapter;  // a PEFT folder, relative to the agent's; "adapter" when that is there and nothing
                         // is said; "" = none
   std::vector<std::string> skills;
+  std::vector<std::string> kinds;  // [serves] kinds: tasks of these go only to agents that name them, while one can answer
   engine::SamplingParams sampling;
   int max_tokens = 0;             // 0: as many as the caller allows
   double seconds_max = 0;  // wall time of one answer; 0: none (a limit makes runs depend on speed)
@@ -54,6 +55,11 @@ struct AgentSpec {
 // `clock` limits the agent's script and must outlive the spec; the machine's when left out.
 Result<AgentSpec> load_agent(const std::filesystem::path& path);
 Result<AgentSpec> load_agent(const std::filesystem::path& path, const Clock& clock);
+
+// What an agent says of itself, as texts to place: its description, its skills, prompts of its examples (kAboutExamples at most, evenly
+// chosen). None of one that says nothing.
+inline constexpr size_t kAboutExamples = 8;
+std::vector<std::string> about_texts(const AgentSpec& agent);
 
 // Whether what the agent requires is there; the list of what is missing, empty when all is well.
 std::vector<std::string> missing_requirements(const AgentSpec& agent, const std::filesystem::path& hub_cache);

@@ -154,6 +154,34 @@ TEST(Agent, GenerationChangesWithWhatChangesAnswers) {
   EXPECT_NE(load_agent(folder)->generation, second->generation);
 }
 
+// What an agent serves changes no answer, so its trail stays; what it says of itself is there to be placed.
+TEST(Agent, ServesKindsAndSaysWhatItIs) {
+  const auto folder = fresh_folder("serves") / "dates";
+  put(folder / "agent.toml", "description = \"Weekdays.\"\nskills = [\"dates\", \"days\"]\n");
+  std::string examples;
+  for (int i = 0; i < 20; ++i) examples += "{\"prompt\":\"p" + std::to_string(i) + "\",\"answer\":\"a\"}\n";
+  put(folder / "examples.jsonl", examples);
+  const auto before = load_agent(folder);
+  ASSERT_TRUE(before) << before.error().message;
+  EXPECT_TRUE(before->kinds.empty());
+  const auto about = about_texts(*before);
+  ASSERT_EQ(about.size(), 2 + kAboutExamples);
+  EXPECT_EQ(about[0], "Weekdays.");
+  EXPECT_EQ(about[1], "dates, days");
+  EXPECT_EQ(about[2], "p0");
+  EXPECT_EQ(about.back(), "p17") << "evenly chosen";
+  EXPECT_TRUE(about_texts(AgentSpec()).empty());
+  put(folder / "agent.toml", "description = \"Weekdays.\"\nskills = [\"dates\", \"days\"]\n[serves]\nkinds = [\"dates\", \"time\"]\n");
+  const auto serves = load_agent(folder);
+  ASSERT_TRUE(serves) << serves.error().message;
+  EXPECT_EQ(serves->kinds, (std::vector<std::string>{"dates", "time"}));
+  EXPECT_EQ(serves->generation, before->generation);
+  put(folder / "agent.toml", "[serves]\nkind = [\"dates\"]\n");
+  EXPECT_NE(load_agent(folder).error().message.find("did you mean \"kinds\"?"), std::string::npos) << load_agent(folder).error().message;
+  put(folder / "agent.toml", "[serves]\nkinds = [\"\"]\n");
+  EXPECT_NE(load_agent(folder).error().message.find("\"kinds\": found an empty string"), std::string::npos);
+}
+
 TEST(Agent, TinyAgentsFolderIsAccepted) {
   const auto folder = fresh_folder("tiny") / "helper";
   put(folder / "agent.json",

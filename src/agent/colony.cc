@@ -186,7 +186,7 @@ Status Colony::revive_node(swarm::NodeId node, const std::string& saved) {
     if (entry.home != node) continue;
     if (entry.host != node) state.tell(entry.host, swarm::AgentRetired{id});
     entry.host = node;
-    state.tell(node, swarm::AgentBorn{id, entry.agent.spec->name, entry.tested});
+    state.tell(node, state.birth(id, entry));
   }
   return loaded;
 }

@@ -46,6 +46,11 @@ struct ColonyOptions {
   bool raw = false;              // prompts as they are, without the template
   std::shared_ptr<const engine::AdapterInfo> adapter;  // of the engine's, for agents without one; null: none
   bool tested = true;            // new agents begin with what they showed in tests (agent/tested.h)
+  // What this home itself saw of an agent's generation under this model; nothing where it did not test it. Null: it tested none.
+  std::function<Result<std::vector<swarm::GateItem>>(const AgentSpec& agent)> own_test;
+  // (kind, agent): tasks of that kind go only to the agents named for it, while one of them can answer; before what agents serve
+  // (AgentSpec::kinds).
+  std::vector<std::pair<std::string, std::string>> routes;
   swarm::NodeOptions rules;      // of every node; id and seed are set here. With rules.quorum tasks get votes
   // Where the model that an agent names is, to compare with the engine's; null: by name alone.
   std::function<Result<std::filesystem::path>(const std::string& model)> find_model;

@@ -118,8 +118,35 @@ Colony::State::Job* Colony::State::find(swarm::TaskId id) {
 void Colony::State::host(Hosted entry, swarm::NodeId at) {
   const swarm::AgentId id = entry.agent.spec->id();
   entry.host = at;
-  tell(at, swarm::AgentBorn{id, entry.agent.spec->name, entry.tested});
+  tell(at, birth(id, entry));
   hosted.insert_or_assign(id, std::move(entry));
+}
+
+swarm::AgentBorn Colony::State::birth(swarm::AgentId id, const Hosted& entry) const {
+  return {id, entry.agent.spec->name, entry.tested, entry.own_test, entry.about};
+}
+
+std::vector<swarm::AgentId> Colony::State::pinned(const std::string& kind) const {
+  const bool routed = std::any_of(options.routes.begin(), options.routes.end(), [&](const auto& route) { return route.first == kind; });
+  std::vector<swarm::AgentId> only;
+  for (const auto& [id, entry] : hosted) {
+    const AgentSpec& spec = *entry.agent.spec;
+    const bool named = routed ? std::find(options.routes.begin(), options.routes.end(), std::pair(kind, spec.name)) != options.routes.end()
+                              : std::find(spec.kinds.begin(), spec.kinds.end(), kind) != spec.kinds.end();
+    if (named && only.size() < swarm::kAskedAgentsMax) only.push_back(id);
+  }
+  return only;
+}
+
+std::vector<swarm::Place> Colony::State::places_about(const AgentSpec& agent) {
+  std::vector<swarm::Place> places;
+  if (!options.rules.priors || !engine.idle()) return places;
+  const auto values = embed(engine, about_texts(agent));
+  if (!values) log_warn("what agent {} says of itself has no place: {}", agent.name, values.error().message);
+  for (size_t i = 0; values && i < values->size(); ++i) {
+    if (auto place = placer.place((*values)[i])) places.push_back(*place);
+  }
+  return places;
 }
 
 void Colony::State::take_agents() {
@@ -138,6 +165,8 @@ void Colony::State::take_agents() {
     if (at->second.agent.adapter) engine.adapters().remove(at->second.agent.adapter->name);
     at = hosted.erase(at);
   }
+  std::string weights = engine.snapshot().model->content_hash();
+  if (options.adapter) weights += "+" + options.adapter->hash;
   for (const auto& spec : directory.agents()) {  // by name: the order of births is the same
     if (hosted.contains(spec->id())) continue;
     auto ready = ready_to_host(spec, hosting);
@@ -147,12 +176,15 @@ void Colony::State::take_agents() {
     }
     const auto home = static_cast<swarm::NodeId>(fnv1a(spec->name.data(), spec->name.size()) %
                                                  nodes.size());
-    auto tested = options.tested ? read_tested(*spec, engine.snapshot().model->content_hash()) : std::vector<swarm::GateItem>();
+    // What this home saw itself goes before what an agent brings along.
+    auto tested = options.tested && options.own_test ? options.own_test(*spec) : std::vector<swarm::GateItem>();
+    const bool own_test = tested && !tested->empty();
+    if (tested && !own_test && options.tested) tested = read_tested(*spec, weights);
     if (!tested) {
       log_warn("agent {}: {}", spec->name, tested.error().message);
       tested = std::vector<swarm::GateItem>();
     }
-    host({std::move(*ready), home, home, std::move(*tested)}, living_from(home));
+    host({std::move(*ready), home, home, std::move(*tested), own_test, places_about(*spec)}, living_from(home));
   }
   std::map<std::string, std::string> after;
   for (const auto& [id, entry] : hosted) after.emplace(entry.agent.spec->name, entry.agent.spec->generation);

@@ -63,6 +63,10 @@ struct Colony::State {
     std::vector<Vote> votes;
     std::optional<swarm::Ended> ended;
 
+    // The kind's pins, of a home's user or of agents that serve it; none when they could not answer.
+    std::vector<swarm::AgentId> only;
+    std::set<swarm::AgentId> silent;  // pinned agents that did not bid
+
     bool may_bid(swarm::AgentId who) const {
       return !excluded.contains(who) && std::none_of(votes.begin(), votes.end(), [&](const Vote& v) { return v.agent == who; });
     }
@@ -73,7 +77,10 @@ struct Colony::State {
     ReadyAgent agent;
     swarm::NodeId home = 0;  // where it belongs
     swarm::NodeId host = 0;  // where it is; another one while its home is dead
-    std::vector<swarm::GateItem> tested = {};  // what a node that does not know it is told of it
+    // What a node is told of it.
+    std::vector<swarm::GateItem> tested = {};
+    bool own_test = false;
+    std::vector<swarm::Place> about = {};
   };
 
   // The end of a round: an answer, or why there is none.
@@ -138,6 +145,11 @@ struct Colony::State {
 
   // ---- agents (in colony_nodes.cc) ----
   void host(Hosted entry, swarm::NodeId at);
+  swarm::AgentBorn birth(swarm::AgentId id, const Hosted& entry) const;
+  // Who alone may answer tasks of this kind, ascending; empty: everybody.
+  std::vector<swarm::AgentId> pinned(const std::string& kind) const;
+  // Where what an agent says of itself lies. The engine must be idle; else, and where a text has no place, it is less.
+  std::vector<swarm::Place> places_about(const AgentSpec& agent);
   // Brings `hosted` in line with the directory.
   void take_agents();
   void look_at_clock() { now.ms = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(clock.now()).count()); }

@@ -59,7 +59,9 @@ void Colony::State::announce_placed() {
     ++now.task_time;
     const swarm::TaskId id = job.id;
     const uint64_t tokens = options.budget ? options.budget->left() : Budget::kUnlimited;
-    tell(job.asker, swarm::TaskEntered{id, job.place, tokens, job.round});
+    job.only = pinned(job.task.kind);
+    std::erase_if(job.only, [&](swarm::AgentId agent) { return job.excluded.contains(agent) || job.silent.contains(agent); });
+    tell(job.asker, swarm::TaskEntered{id, job.place, tokens, job.round, 0, job.only});
     pump();
     tell(job.asker, swarm::BidsClosed{id});
     pump();
@@ -73,6 +75,11 @@ void Colony::State::announce_placed() {
 
 void Colony::State::nobody_bid(Job& job) {
   if (job.round < kRoundsMax && adopt_orphans()) {
+    restart(job);
+    return;
+  }
+  if (!job.only.empty() && job.round < kRoundsMax) {  // nobody it is pinned to is there: whoever is
+    job.silent.insert(job.only.begin(), job.only.end());
     restart(job);
     return;
   }

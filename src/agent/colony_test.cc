@@ -795,6 +795,115 @@ TEST_F(ColonyTest, BeginsWithWhatAgentsShowedInTheirTests) {
   EXPECT_EQ(early().second, 30);
 }
 
+// What this home saw itself is a deposit an item, whatever the agent's folder says of itself, and the folder cannot claim to be it.
+TEST_F(ColonyTest, AnOwnTestWeighsWhatOutcomesDoAndAFolderCannotClaimOne) {
+  put_agent(agents_, "upper", kUpper);
+  const auto directory = AgentDirectory::open(agents_);
+  ASSERT_TRUE(directory);
+  const AgentSpec& upper = *directory->agents()[0];
+  std::vector<swarm::GateItem> items;
+  for (size_t i = 0; i < 100; ++i) items.push_back({swarm::place_of(i, 3), 1.0});
+  ASSERT_TRUE(keep_tested(upper, tiny_.snapshot->model->content_hash(), items));
+  MemoryLog log;
+  EXPECT_NEAR(deposits(*make(log), 1), 20, 1e-3) << "brought along";
+  options_.own_test = [](const AgentSpec&) { return std::vector<swarm::GateItem>(); };
+  EXPECT_NEAR(deposits(*make(log), 1), 20, 1e-3) << "this home ran none";
+  options_.own_test = [&](const AgentSpec& spec) { return spec.generation == upper.generation ? items : std::vector<swarm::GateItem>(); };
+  EXPECT_NEAR(deposits(*make(log), 1), 100, 1e-3);
+  put_agent(agents_, "upper", std::string(kUpper) + " -- another generation");
+  EXPECT_NEAR(deposits(*make(log), 1), 0, 1e-9);
+  options_.own_test = [](const AgentSpec&) -> Result<std::vector<swarm::GateItem>> { return corrupt("a ledger that is none"); };
+  EXPECT_NEAR(deposits(*make(log), 1), 0, 1e-9) << "said, and gone on without";
+  options_.tested = false;
+  options_.own_test = [&](const AgentSpec&) { return items; };
+  EXPECT_NEAR(deposits(*make(log), 1), 0, 1e-9) << "--no-tested means these too";
+}
+
+TEST_F(ColonyTest, WhatAnAgentServesGoesToItAndToOthersOnlyWhenItCannot) {
+  put_agent(agents_, "upper", kUpper);
+  put_agent(agents_, "wrong", "function before(task) return {answer = '?'} end", "[serves]\nkinds = [\"upper\"]\n");
+  const auto rows_of = [&] {
+    MemoryLog log;
+    auto colony = make(log);
+    add_tasks(*colony, 24);
+    finish(*colony);
+    return std::pair(log.rows, deposits(*colony, 1));
+  };
+  auto [rows, taught] = rows_of();
+  for (const auto& [index, row] : rows) {
+    EXPECT_EQ(row.agent + " " + row.reason == "wrong pinned", row.kind == "upper") << index << row.agent << row.reason;
+  }
+  EXPECT_EQ(taught, 24) << "pinned outcomes teach trails";
+  // A route is a person's word, before what agents say they serve.
+  put_agent(agents_, "reverse", kReverse);
+  options_.routes = {{"upper", "upper"}, {"reverse", "reverse"}};
+  std::tie(rows, taught) = rows_of();
+  for (const auto& [index, row] : rows) {
+    EXPECT_EQ(row.agent, row.kind) << index;
+    EXPECT_EQ(row.reason, "pinned") << index;
+    EXPECT_EQ(row.success, 1) << index;
+  }
+  // Several of one kind choose among themselves.
+  options_.routes = {{"upper", "upper"}, {"upper", "wrong"}};
+  std::tie(rows, taught) = rows_of();
+  for (const auto& [index, row] : rows) {
+    if (row.kind != "upper") continue;
+    EXPECT_NE(row.agent, "reverse") << index;
+    EXPECT_EQ(row.bids.size(), 2U) << index;
+    EXPECT_EQ(row.reason, "pinned") << index;
+  }
+  // One that fails, and one that cannot be hosted, leave the task to whoever is there.
+  put_agent(agents_, "broken", kBroken);
+  put_agent(agents_, "alien", "", "model = \"another/model\"\n[serves]\nkinds = [\"reverse\"]\n");
+  options_.routes = {{"upper", "broken"}};
+  std::tie(rows, taught) = rows_of();
+  for (const auto& [index, row] : rows) {
+    EXPECT_FALSE(row.failed) << index;
+    EXPECT_NE(row.agent, "broken") << index;
+    EXPECT_NE(row.reason, "pinned") << index;
+  }
+}
+
+TEST_F(ColonyTest, APinnedTaskOfAQuorumIsVotedOnByThoseItIsPinnedTo) {
+  for (const char* name : {"a", "b", "c"}) put_agent(agents_, name, kUpper);
+  put_agent(agents_, "wrong", "function before(task) return {answer = '?'} end");
+  options_.rules.quorum.emplace();
+  options_.routes = {{"upper", "a"}, {"upper", "b"}};
+  MemoryLog log;
+  auto colony = make(log);
+  add_tasks(*colony, 12);
+  finish(*colony);
+  for (const auto& [index, row] : log.rows) {
+    EXPECT_TRUE(row.kind != "upper" || row.agent == "a" || row.agent == "b") << row.agent;
+  }
+}
+
+// With one letter of a kind each, the place of a task says its kind even under a random model; an agent that says so leans there.
+TEST_F(ColonyTest, AgentsLeanToTasksLikeWhatTheySayOfThemselves) {
+  put_agent(agents_, "a", kUpper, "description = \"aaaaaa aaaaaa aaaaaa\"\n");
+  put_agent(agents_, "b", kUpper, "description = \"zzzzzz zzzzzz zzzzzz\"\n");
+  options_.in_flight = 1;
+  const auto first = [&](const std::string& prompt) {
+    MemoryLog log;
+    auto colony = make(log);
+    data::TaskLine task;
+    task.id = task.prompt = prompt;
+    task.answer = "?";
+    colony->add(0, task, exact());
+    finish(*colony);
+    std::map<std::string, double> bids;
+    for (const auto& bid : log.rows.at(0).bids) bids[bid.agent] = bid.bid;
+    return bids;
+  };
+  auto bids = first("aaaaaa aaaaaa aaaaaa");
+  EXPECT_GT(bids["a"], bids["b"] + .01);
+  bids = first("zzzzzz zzzzzz zzzzzz");
+  EXPECT_GT(bids["b"], bids["a"] + .01);
+  options_.rules.priors = false;
+  bids = first("aaaaaa aaaaaa aaaaaa");
+  EXPECT_EQ(bids["a"], bids["b"]);
+}
+
 TEST_F(ColonyTest, EditsArePickedUpAndBrokenOnesAreNot) {
   put_agent(agents_, "one", "function before(task) return {answer = 'first'} end");
   options_.in_flight = 1;

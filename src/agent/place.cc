@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <set>
+#include <map>
 
 #include "base/check.h"
 #include "base/file.h"
@@ -134,29 +134,18 @@ Status write_spread(const std::filesystem::path& path, const Spread& spread) {
 
 // Runs the calibration texts; the engine is ours meanwhile.
 Result<Spread> compute_spread(engine::Engine& engine) {
-  std::vector<double> sum, squares;
-  std::set<engine::RequestId> open;
-  for (const auto text : calibration_texts()) {
-    ASSIGN_OR_RETURN(auto request, Placer::request(engine.snapshot(), text));
-    ASSIGN_OR_RETURN(const auto id, engine.submit(std::move(request)));
-    open.insert(id);
-  }
-  while (!open.empty()) {
-    for (auto& output : engine.step()) {
-      if (open.erase(output.id) == 0) continue;  // cancelled by an earlier owner
-      if (output.error) return std::move(*output.error).in("calibration of places");
-      if (sum.empty()) {
-        sum.assign(output.values.size(), 0.0);
-        squares = sum;
-      }
-      if (output.values.size() != sum.size() || !to_unit(output.values)) {
-        return corrupt("calibration of places: an embedding has no direction");
-      }
-      for (size_t i = 0; i < sum.size(); ++i) {
-        const auto value = static_cast<double>(output.values[i]);
-        sum[i] += value;
-        squares[i] += value * value;
-      }
+  const auto texts = calibration_texts();
+  auto embedded = embed(engine, std::vector<std::string>(texts.begin(), texts.end()));
+  if (!embedded) return std::move(embedded).error().in("calibration of places");
+  std::vector<double> sum(embedded->front().size()), squares(sum.size());
+  for (auto& values : *embedded) {
+    if (values.size() != sum.size() || !to_unit(values)) {
+      return corrupt("calibration of places: an embedding has no direction");
+    }
+    for (size_t i = 0; i < sum.size(); ++i) {
+      const auto value = static_cast<double>(values[i]);
+      sum[i] += value;
+      squares[i] += value * value;
     }
   }
   const auto count = static_cast<double>(calibration_texts().size());
@@ -182,6 +171,26 @@ Result<Spread> compute_spread(engine::Engine& engine) {
 }  // namespace
 
 std::span<const std::string_view> calibration_texts() { return kTexts; }
+
+Result<std::vector<std::vector<float>>> embed(engine::Engine& engine, std::span<const std::string> texts) {
+  std::map<engine::RequestId, size_t> open;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    ASSIGN_OR_RETURN(auto request, Placer::request(engine.snapshot(), texts[i]));
+    ASSIGN_OR_RETURN(const auto id, engine.submit(std::move(request)));
+    open.emplace(id, i);
+  }
+  std::vector<std::vector<float>> embedded(texts.size());
+  while (!open.empty()) {
+    for (auto& output : engine.step()) {
+      const auto at = open.find(output.id);
+      if (at == open.end()) continue;  // cancelled by an earlier owner
+      if (output.error) return std::move(*output.error);
+      embedded[at->second] = std::move(output.values);
+      open.erase(at);
+    }
+  }
+  return embedded;
+}
 
 Placer::Placer(std::vector<float> mean, std::vector<float> deviation)
     : mean_(std::move(mean)), deviation_(std::move(deviation)) {

@@ -27,6 +27,10 @@ namespace colony::agent {
 // General sentences and neutral questions; never taken from the examples.
 std::span<const std::string_view> calibration_texts();
 
+// The mean-pooled hidden states of texts, [texts][hidden], by running them through `engine`, which must be idle. Fails as Placer::request
+// does, and with an output's error.
+Result<std::vector<std::vector<float>>> embed(engine::Engine& engine, std::span<const std::string> texts);
+
 // Threads: any, once made.
 class Placer {
  public:

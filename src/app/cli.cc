@@ -152,6 +152,9 @@ int run_cli(int argc, char** argv) {
     v.add_option("--nodes", run.nodes, "swarm nodes in this process")->transform(whole(1, 64));
     v.add_flag("--no-gossip{false}", run.gossip, "each node keeps what it learns to itself");
     v.add_flag("--no-tested{false}", run.tested, "agents begin with nothing, also where colony eval --keep has tested them");
+    v.add_flag("--no-priors{false}", run.priors, "what agents say of themselves (description, skills, examples) does not count");
+    v.add_option("--held-out", run.held_out, "task lines on which agents that this home has not tested yet are tested before the stream begins");
+    v.add_option("--route", run.route, "KIND=AGENT: tasks of this kind go to this agent, while it can answer; may be given again")->allow_extra_args(false);
     v.add_option("--half-life", run.half_life_days, "days of running in which what was learned loses half of its weight, as 14 (default: never; "
                                                     "with it the same seed is not always the same run)")->check(number(0, 1e5, false));
     v.add_flag("--quorum", run.quorum, "several agents answer a task until their votes decide");
@@ -176,6 +179,7 @@ int run_cli(int argc, char** argv) {
         if (option->count() > 0) run.given.push_back(option->get_name());
       }
       if (run.file.empty() == run.resume.empty()) throw CLI::ValidationError("run", "give TASKS, or --resume RUN");
+      if (!run.held_out.empty() && !run.resume.empty()) throw CLI::ValidationError("run", "--held-out tests agents before a stream begins; a run that is resumed has begun");
       run.home = home;
       run.json = json;
       chosen = [&] { return run_run(run); };
@@ -394,6 +398,7 @@ int run_cli(int argc, char** argv) {
     v.add_option("--tasks", replay.tasks, "only the first so many of each order")->transform(whole(1, 1'000'000'000));
     v.add_option("--ablate", replay.ablate, "switch off in the colony, separated by commas: trails, places, recent, detection, exploration, early-optimism (it then rises with age); of several nodes gossip, audit");
     v.add_flag("--ablations", replay.ablations, "the colony once more without each of these");
+    v.add_flag("--own-test", replay.own_test, "with --gate: the test is the home's own, each item a whole deposit, and not one that the agents brought along");
     v.add_option("--gate", replay.gate, "the colony once more, each agent with its scores on the first so many questions, which the stream leaves out for all");
     v.add_option("--cost-weight", replay.cost_weight, "the colony once more, its bids paying so much success for 256 expected tokens (outlen.csv says what answers cost), as 0.02")
         ->check(number(0, 100, false));

@@ -79,6 +79,11 @@ const model::PackedCache* packed_cache() {
   return cache ? &*cache : nullptr;
 }
 
+std::string Session::weights_hash() const {
+  const std::string& hash = snapshot->model->content_hash();
+  return adapter ? hash + "+" + adapter->hash : hash;
+}
+
 namespace {
 
 // Says on standard error what a start is doing when it takes longer than a second; while this lives.

@@ -30,6 +30,9 @@ struct Session {
   std::unique_ptr<engine::Engine> engine;
   std::shared_ptr<const engine::AdapterInfo> adapter;  // --adapter; null: none
 
+  // The weights that earn trails and tests: the model's content, and that of the adapter that all agents carry.
+  std::string weights_hash() const;
+
   // Loads the model and makes the engine; says on standard error what was loaded and how.
   static Result<std::unique_ptr<Session>> open(const ModelOptions& options);
 

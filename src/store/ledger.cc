@@ -8,6 +8,7 @@
 #include <cstring>
 #include <ctime>
 #include <map>
+#include <set>
 
 #include "base/file.h"
 #include "store/sqlite.h"
@@ -54,6 +55,14 @@ CREATE TABLE attempts (
   PRIMARY KEY (run, idx, number), FOREIGN KEY (run, idx) REFERENCES tasks(run, idx)) WITHOUT ROWID;
 ALTER TABLE tasks ADD COLUMN node INTEGER NOT NULL DEFAULT 0;
 )sql";
+// A table more that programs of the same schema without it leave alone.
+constexpr const char* kTests = R"sql(
+CREATE TABLE IF NOT EXISTS tests (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, agent TEXT NOT NULL, generation TEXT NOT NULL, model_hash TEXT NOT NULL, tasks_hash TEXT NOT NULL,
+  tested_ms INTEGER NOT NULL, items BLOB NOT NULL, UNIQUE (agent, generation, model_hash, tasks_hash));
+)sql";
+// An item in the blob: the place, then the score as f64.
+constexpr size_t kItemBytes = sizeof(swarm::Place) + sizeof(double);
 
 Result<int64_t> pragma(Database& db, const char* name) {
   ASSIGN_OR_RETURN(auto statement, Statement::prepare(db, std::string("PRAGMA ") + name));
@@ -212,6 +221,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const fs::path& home) {
     RETURN_IF_ERROR(s.db.execute(fmt::format("ALTER TABLE deposits RENAME TO deposits1; {} INSERT INTO deposits SELECT run, idx, agent, generation, score, place FROM deposits1; "
                                              "DROP TABLE deposits1; {} PRAGMA user_version={};", kDeposits, kAttempts, kSchema)));
   }
+  RETURN_IF_ERROR(s.db.execute(kTests));
   RETURN_IF_ERROR(transaction.commit());
   return ledger;
 }
@@ -388,6 +398,39 @@ Result<std::vector<std::pair<swarm::NodeId, std::string>>> Ledger::trails(const 
     ASSIGN_OR_RETURN(const bool more, q.row());
     if (!more) return out;
     out.emplace_back(static_cast<swarm::NodeId>(q.integer(0)), q.text(1));
+  }
+}
+
+Status Ledger::keep_test(const agent::AgentSpec& agent, const std::string& model_hash, const std::string& tasks_hash, const std::vector<swarm::GateItem>& items, int64_t now_unix_ms) {
+  std::string bytes(items.size() * kItemBytes, '\0');
+  for (size_t i = 0; i < items.size(); ++i) {
+    std::memcpy(&bytes[i * kItemBytes], items[i].place.data(), sizeof(swarm::Place));
+    std::memcpy(&bytes[i * kItemBytes + sizeof(swarm::Place)], &items[i].score, sizeof(double));
+  }
+  ASSIGN_OR_RETURN(auto insert, Statement::prepare(state_->db,
+      "INSERT INTO tests (agent, generation, model_hash, tasks_hash, tested_ms, items) VALUES (?,?,?,?,?,?) "
+      "ON CONFLICT (agent, generation, model_hash, tasks_hash) DO UPDATE SET tested_ms = excluded.tested_ms, items = excluded.items"));
+  insert.bind(std::string_view(agent.name)).bind(std::string_view(agent.generation)).bind(std::string_view(model_hash)).bind(std::string_view(tasks_hash)).bind(now_unix_ms);
+  return insert.bind_blob(std::as_bytes(std::span(bytes))).run();
+}
+
+Result<std::vector<swarm::GateItem>> Ledger::own_test(const agent::AgentSpec& agent, const std::string& model_hash) {
+  ASSIGN_OR_RETURN(auto q, Statement::prepare(state_->db, "SELECT items FROM tests WHERE agent = ? AND generation = ? AND model_hash = ? ORDER BY id"));
+  q.bind(std::string_view(agent.name)).bind(std::string_view(agent.generation)).bind(std::string_view(model_hash));
+  std::vector<swarm::GateItem> items;
+  std::set<swarm::Place> places;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, q.row());
+    if (!more) return items;
+    const std::string bytes = q.text(0);
+    if (bytes.size() % kItemBytes != 0) return corrupt("{}: a test of agent {}: found {} bytes, expected {} an item", state_->path.string(), agent.name, bytes.size(), kItemBytes);
+    for (size_t at = 0; at < bytes.size(); at += kItemBytes) {
+      swarm::GateItem item;
+      std::memcpy(item.place.data(), &bytes[at], sizeof(swarm::Place));
+      std::memcpy(&item.score, &bytes[at + sizeof(swarm::Place)], sizeof(double));
+      if (!swarm::finite(item.place) || !(item.score >= 0 && item.score <= 1)) return corrupt("{}: a test of agent {}: found an item that is none", state_->path.string(), agent.name);
+      if (places.insert(item.place).second) items.push_back(item);
+    }
   }
 }
 

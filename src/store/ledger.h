@@ -63,6 +63,11 @@ class Ledger {
   Status remember_agents(const std::vector<std::shared_ptr<const agent::AgentSpec>>& agents, int64_t now_unix_ms);
   // Newest Node::save() of each node, over all runs with this model hash and this number of nodes.
   Result<std::vector<std::pair<swarm::NodeId, std::string>>> trails(const std::string& model_hash, int nodes);
+  // A test that this home ran itself, of this generation of the agent under these weights (as trails are kept by), on the tasks of that
+  // content. The same test once more replaces what it showed before. Nothing outside the ledger can say that it was this home's.
+  Status keep_test(const agent::AgentSpec& agent, const std::string& model_hash, const std::string& tasks_hash, const std::vector<swarm::GateItem>& items, int64_t now_unix_ms);
+  // All of them, the first test first, a place once. Fails kCorrupt on what keep_test() did not write.
+  Result<std::vector<swarm::GateItem>> own_test(const agent::AgentSpec& agent, const std::string& model_hash);
   Status add_metrics(const std::string& run,
                      const std::vector<std::pair<std::string, double>>& metrics);
 

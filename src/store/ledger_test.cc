@@ -485,5 +485,60 @@ TEST(SlowLedger, AHundredKillsLoseNothingAcknowledged) {
   std::cout << "  " << kills << " kills, " << whole_runs << " runs came to their end\n";
 }
 
+// A test is of one generation under one model, and of what this home wrote down.
+TEST(Ledger, KnowsTheTestsOfItsHomeByGenerationAndModel) {
+  const Home home;
+  const auto ledger = Ledger::open(home.path());
+  ASSERT_TRUE(ledger);
+  agent::AgentSpec spec;
+  spec.name = "adder";
+  spec.generation = "g1";
+  const auto item = [](float x, double score) {
+    swarm::GateItem one;
+    one.place[0] = x;
+    one.score = score;
+    return one;
+  };
+  const auto scores = [&](const agent::AgentSpec& of, const std::string& model) {
+    const auto items = (*ledger)->own_test(of, model);
+    EXPECT_TRUE(items) << (items ? "" : items.error().message);
+    std::vector<double> list;
+    for (const auto& one : items.value_or(std::vector<swarm::GateItem>())) list.push_back(one.score);
+    return list;
+  };
+  EXPECT_TRUE(scores(spec, "m").empty());
+  ASSERT_TRUE((*ledger)->keep_test(spec, "m", "file 1", {item(.5F, 1), item(.25F, 0)}, 1));
+  ASSERT_TRUE((*ledger)->keep_test(spec, "m", "file 2", {item(.125F, .75), item(.5F, 0)}, 2));
+  EXPECT_EQ(scores(spec, "m"), (std::vector<double>{1, 0, .75})) << "in the order tested, a place once";
+  ASSERT_TRUE((*ledger)->keep_test(spec, "m", "file 1", {item(.5F, .5), item(.25F, 0)}, 3));
+  EXPECT_EQ(scores(spec, "m"), (std::vector<double>{.5, 0, .75})) << "the same test once more";
+  EXPECT_TRUE(scores(spec, "another model").empty());
+  agent::AgentSpec later = spec;
+  later.generation = "g2";
+  EXPECT_TRUE(scores(later, "m").empty());
+  EXPECT_EQ((*ledger)->own_test(spec, "m")->at(2).place, item(.125F, 0).place);
+  Database db;
+  ASSERT_TRUE(db.open(home.path() / "colony.db"));
+  ASSERT_TRUE(db.execute("UPDATE tests SET items = x'0102'"));
+  EXPECT_EQ((*ledger)->own_test(spec, "m").error().code, ErrorCode::kCorrupt);
+}
+
+// A ledger of before tests were kept gets their table when it is opened.
+TEST(Ledger, AnOlderLedgerLearnsToKeepTests) {
+  const Home home;
+  ASSERT_TRUE(Ledger::open(home.path()));
+  {
+    Database db;
+    ASSERT_TRUE(db.open(home.path() / "colony.db"));
+    ASSERT_TRUE(db.execute("DROP TABLE tests"));
+  }
+  const auto ledger = Ledger::open(home.path());
+  ASSERT_TRUE(ledger);
+  agent::AgentSpec spec;
+  spec.name = "adder";
+  EXPECT_TRUE((*ledger)->keep_test(spec, "m", "file", {swarm::GateItem()}, 1));
+  EXPECT_EQ((*ledger)->own_test(spec, "m")->size(), 1U);
+}
+
 }  // namespace
 }  // namespace colony::store

@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -94,6 +95,53 @@ class Run(harness.Case):
         self.assertGreater(len({b["agent"] for r in results for b in r["bids"]}), 5)
         _, err = self.colony("run", self.write("tasks.jsonl", tasks(3)), "--only", "nobody", status=1)
         self.assertIn("nobody", err)
+
+    def test_new_agents_are_tested_before_the_stream(self):
+        file = self.write("tasks.jsonl", tasks(8))
+        held_out = self.write("held_out.jsonl", [{"id": f"h{i}", "prompt": f"Say {i}.", "answer": str(i)} for i in range(3)])
+        agents = self.folder / "agents"
+        for name, answer in (("one", "1"), ("two", "2")):
+            (agents / name).mkdir(parents=True)
+            (agents / name / "agent.toml").write_text(f'name = "{name}"\n')
+            (agents / name / "script.lua").write_text(f"function before(task) return {{answer = '{answer}'}} end\n")
+        words = ["run", file, "--agents", agents, "--held-out", held_out, "--json"]
+        _, said = self.colony(*words)
+        self.assertIn("testing 2 new agents on the 3 tasks of", said)
+        self.assertTrue((agents / "one" / "tested.json").exists())
+        db = sqlite3.connect(self.home / "colony.db")
+        self.assertEqual(db.execute("SELECT agent, LENGTH(items) FROM tests ORDER BY agent").fetchall(), [("one", 3 * 264), ("two", 3 * 264)])
+        _, said = self.colony(*words)
+        self.assertIn("every agent has been tested here already", said)
+        (agents / "two" / "script.lua").write_text("function before(task) return {answer = '0'} end\n")
+        _, said = self.colony(*words)
+        self.assertIn("testing 1 new agent on", said)
+        # Without the option nothing is tested; eval --each --keep leaves the same in the ledger.
+        (agents / "one" / "script.lua").write_text("function before(task) return {answer = '0'} end\n")
+        _, said = self.colony("run", file, "--agents", agents, "--json")
+        self.assertNotIn("testing", said)
+        self.colony("eval", held_out, "--each", "--keep", "--agents", agents)
+        self.assertEqual(db.execute("SELECT COUNT(*) FROM tests WHERE agent = 'one'").fetchone(), (2,))
+        _, said = self.colony("run", "--resume", "last", "--held-out", held_out, status=2)
+        self.assertIn("--held-out", said)
+
+    def test_routes_are_a_persons_word(self):
+        file = self.write("tasks.jsonl", tasks(8))
+        agents = self.folder / "agents"
+        for name in ("one", "two"):
+            (agents / name).mkdir(parents=True)
+            (agents / name / "agent.toml").write_text(f'name = "{name}"\n')
+            (agents / name / "script.lua").write_text(f"function before(task) return {{answer = '{name}'}} end\n")
+        out = self.folder / "out.jsonl"
+        self.colony("run", file, "--agents", agents, "--route", "k1=two", "--out", out)
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        pinned = [row for row in rows if row["kind"] == "k1"]
+        self.assertGreater(len(pinned), 0)
+        for row in pinned:
+            self.assertEqual((row["agent"], row["reason"]), ("two", "pinned"))
+        _, said = self.colony("run", file, "--agents", agents, "--route", "x=three", status=2)
+        self.assertIn("found no agent 'three', expected one of: one, two", said)
+        _, said = self.colony("run", file, "--agents", agents, "--route", "three", status=2)
+        self.assertIn("expected kind=agent", said)
 
     def test_bad_lines(self):
         rows = ["{", {"id": "a"}, {"prompt": "What is 2+2?", "answer": "4", "check": "numeric"}, {"prompt": "x", "answer": "4", "check": "nonsense"},

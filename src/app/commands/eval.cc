@@ -14,6 +14,7 @@
 #include "app/places.h"
 #include "app/session.h"
 #include "base/stats.h"
+#include "store/ledger.h"
 #include "swarm/gate.h"
 
 namespace colony::app {
@@ -208,6 +209,28 @@ bool judge(const Answers& candidate, const Answers& incumbent, const Spec& spec,
   return passes;
 }
 
+Result<std::vector<swarm::Place>> places_of_tasks(Session& session, const EvalOptions& options, const CheckedTasks& checked) {
+  const auto& tasks = checked.file.tasks;
+  std::vector<std::string> texts;
+  for (const auto& task : tasks) texts.push_back(data::task_text(task));
+  return places_of(session, find_home(options.home), texts, [&](size_t i) { return fmt::format("{}:{}", options.file, tasks[i].line); });
+}
+
+// In the ledger, which knows what this home ran itself, and beside the agent, where others find it; a folder that cannot be written is
+// somebody else's, and only said: false.
+Result<bool> keep(Session& session, store::Ledger& ledger, const agent::AgentSpec& spec, const Answers& answers, const std::vector<swarm::Place>& places, const CheckedTasks& checked) {
+  std::vector<swarm::GateItem> items;
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (answers.of[i].score) items.push_back({places[i], *answers.of[i].score});
+  }
+  RETURN_IF_ERROR(ledger.keep_test(spec, session.weights_hash(), checked.file.content_hash, items, session.clock.unix_ms()));
+  if (const auto written = agent::keep_tested(spec, session.weights_hash(), items); !written) {
+    note("{}; it is kept in this home's ledger alone", written.error().message);
+    return false;
+  }
+  return true;
+}
+
 // Who is asked, and who they are measured against, if somebody.
 struct Who {
   std::vector<Spec> agents;
@@ -255,10 +278,10 @@ Result<int> run_eval(const EvalOptions& options) {
   catch_interrupts();
   const auto& tasks = checked.file.tasks;
   std::vector<swarm::Place> places;
+  std::unique_ptr<store::Ledger> ledger;
   if (options.keep) {
-    std::vector<std::string> texts;
-    for (const auto& task : tasks) texts.push_back(data::task_text(task));
-    ASSIGN_OR_RETURN(places, places_of(*session, find_home(options.home), texts, [&](size_t i) { return fmt::format("{}:{}", options.file, tasks[i].line); }));
+    ASSIGN_OR_RETURN(ledger, store::Ledger::open(find_home(options.home)));
+    ASSIGN_OR_RETURN(places, places_of_tasks(*session, options, checked));
   }
   std::optional<Answers> incumbent;
   if (who.against) {
@@ -295,17 +318,40 @@ Result<int> run_eval(const EvalOptions& options) {
     bad = bad || (!passes && !options.each);
     if (answers->interrupted) return kInterrupted;
     if (!options.keep || !passes) continue;
-    std::vector<swarm::GateItem> items;
-    for (size_t i = 0; i < tasks.size(); ++i) {
-      if (answers->of[i].score) items.push_back({places[i], *answers->of[i].score});
-    }
-    RETURN_IF_ERROR(agent::keep_tested(*spec, session->snapshot->model->content_hash(), items));
-    kept.push_back(agent::tested_file(*spec).string());
+    ASSIGN_OR_RETURN(const bool beside, keep(*session, *ledger, *spec, *answers, places, checked));
+    if (beside) kept.push_back(agent::tested_file(*spec).string());
   }
   if (options.each && !options.json) std::fputs(table(rows).c_str(), stdout);
-  if (!kept.empty()) note("kept {}{}: a colony that meets {} for the first time begins with what it showed", kept.front(), kept.size() > 1 ? fmt::format(" and {} more", kept.size() - 1) : "",
-                          kept.size() > 1 ? "such an agent" : "this agent");
+  if (!kept.empty()) note("kept {}{}, and in this home's ledger: its colony begins with what was seen; elsewhere it is worth a quarter", kept.front(),
+                          kept.size() > 1 ? fmt::format(" and {} more", kept.size() - 1) : "");
   return bad ? kSomeBad : kDone;
+}
+
+Status test_new_agents(Session& session, store::Ledger& ledger, const std::vector<std::shared_ptr<const agent::AgentSpec>>& agents, const EvalOptions& options) {
+  std::vector<Spec> fresh;
+  for (const Spec& spec : agents) {
+    ASSIGN_OR_RETURN(const auto items, ledger.own_test(*spec, session.weights_hash()));
+    if (items.empty()) fresh.push_back(spec);
+  }
+  if (fresh.empty()) {
+    note("every agent has been tested here already");
+    return {};
+  }
+  ASSIGN_OR_RETURN(const auto checked, read_checked_tasks(options.file));
+  ASSIGN_OR_RETURN(const auto places, places_of_tasks(session, options, checked));
+  note("testing {} new agent{} on the {} tasks of {}", fresh.size(), fresh.size() == 1 ? "" : "s", checked.file.tasks.size(), options.file);
+  for (const Spec& spec : fresh) {
+    const auto answers = answer_tasks(session, spec, options, checked);
+    if (!answers) {
+      complain(Error(answers.error()).in("agent " + spec->name));
+      continue;
+    }
+    if (answers->interrupted) return cancelled("interrupted while agent {} was tested", spec->name);
+    ASSIGN_OR_RETURN([[maybe_unused]] const bool beside, keep(session, ledger, *spec, *answers, places, checked));
+    const std::string good = good_at(kinds_of(*answers, checked));
+    note("agent {}: success {} on {} tasks{}", spec->name, success(scores_of(*answers)), checked.file.tasks.size(), good.empty() ? "" : "; good at " + good);
+  }
+  return {};
 }
 
 }  // namespace colony::app

@@ -12,6 +12,7 @@
 #include "agent/colony.h"
 #include "app/commands/agents.h"
 #include "app/commands/doctor.h"
+#include "app/commands/eval.h"
 #include "app/commands/report.h"
 #include "app/commands/task_stream.h"
 #include "app/commands/tasks.h"
@@ -55,6 +56,8 @@ Json to_json(const RunOptions& o, const CheckedTasks& tasks, const std::string& 
           {"quorum", o.quorum},
           {"no_gossip", !o.gossip},
           {"no_tested", !o.tested},
+          {"no_priors", !o.priors},
+          {"route", o.route},
           {"half_life", o.half_life_days ? Json(*o.half_life_days) : Json()},
           {"budget_tokens", o.budget_tokens ? Json(*o.budget_tokens) : Json()},
           {"deadline", o.deadline_seconds ? Json(*o.deadline_seconds) : Json()}};
@@ -100,15 +103,34 @@ Result<RunOptions> from_json(const Json& j, const RunOptions& asked) {
   o.quorum = quorum.value_or(false);
   o.gossip = !no_gossip.value_or(false);
   o.tested = !no_tested.value_or(false);
+  ASSIGN_OR_RETURN(const auto no_priors, get_bool(j, "no_priors", "the run's options"));
+  o.priors = !no_priors.value_or(false);
   ASSIGN_OR_RETURN(o.half_life_days, get_number(j, "half_life", "the run's options"));
   if (j.contains("seed") && j["seed"].is_number_unsigned()) o.seed = j["seed"].get<uint64_t>();
   else RETURN_IF_ERROR(number("seed", o.seed));
   if (j.contains("budget_tokens") && j["budget_tokens"].is_number_integer()) o.budget_tokens = j["budget_tokens"].get<uint64_t>();
-  o.only.clear();
-  if (j.contains("only") && j["only"].is_array()) {
-    for (const auto& name : j["only"]) o.only.push_back(name.is_string() ? name.get<std::string>() : "");
+  for (const auto& [key, into] : {std::pair("only", &o.only), std::pair("route", &o.route)}) {
+    into->clear();
+    if (!j.contains(key) || !j[key].is_array()) continue;
+    for (const auto& name : j[key]) into->push_back(name.is_string() ? name.get<std::string>() : "");
   }
   return o;
+}
+
+// "kind=agent" apart, each agent one of the folder's.
+Result<std::vector<std::pair<std::string, std::string>>> routes_of(const std::vector<std::string>& words, const agent::AgentDirectory& agents) {
+  std::vector<std::pair<std::string, std::string>> routes;
+  for (const auto& word : words) {
+    const size_t at = word.rfind('=');
+    if (at == std::string::npos || at == 0 || at + 1 == word.size()) return invalid("--route: found '{}', expected kind=agent", word);
+    routes.emplace_back(word.substr(0, at), word.substr(at + 1));
+    const auto& all = agents.agents();
+    if (std::any_of(all.begin(), all.end(), [&](const auto& spec) { return spec->name == routes.back().second; })) continue;
+    std::string names;
+    for (const auto& spec : all) names += (names.empty() ? "" : ", ") + spec->name;
+    return invalid("--route {}: found no agent '{}', expected one of: {}", word, routes.back().second, names);
+  }
+  return routes;
 }
 
 // The order in which tasks enter: as in the file, or drawn from the seed.
@@ -283,10 +305,13 @@ Result<int> run_run(RunOptions options) {
   }
   ASSIGN_OR_RETURN(const auto agents_folder, find_agents(options.agents));
   ASSIGN_OR_RETURN(auto agents, agent::AgentDirectory::open(agents_folder, options.only));
+  const auto routes = routes_of(options.route, agents);
+  if (!routes) {
+    complain(routes.error());
+    return kUsage;
+  }
   ASSIGN_OR_RETURN(const auto session, Session::open(options.model));
-  // Trails belong to the weights that earned them: the model's, and the adapter's that all agents carry.
-  std::string model_hash = session->snapshot->model->content_hash();
-  if (session->adapter) model_hash += "+" + session->adapter->hash;
+  const std::string model_hash = session->weights_hash();  // trails belong to what earned them
   if (resumed && opened.model_hash != model_hash) {
     return invalid("{} was run with another model or adapter ({}…, this one is {}…)", opened.info.run, opened.model_hash.substr(0, 12), model_hash.substr(0, 12));
   }
@@ -295,6 +320,20 @@ Result<int> run_run(RunOptions options) {
     options.agents = fs::absolute(agents_folder).string();
     if (session->adapter) options.model.adapter = fs::absolute(session->adapter->folder).string();
     ASSIGN_OR_RETURN(opened.ledger, store::Ledger::open(home));
+    if (!options.held_out.empty()) {  // before there is a run: what is tested stays tested
+      EvalOptions test;
+      test.file = options.held_out;
+      test.home = options.home;
+      test.each = test.keep = true;
+      test.raw = options.raw;
+      test.sampling.max_tokens = options.max_tokens;
+      test.sampling.seed = options.seed;
+      if (auto tested = test_new_agents(*session, *opened.ledger, agents.agents(), test); !tested) {
+        if (tested.error().code != ErrorCode::kCancelled) return std::move(tested).error().in("--held-out");
+        note("{}; what was tested is kept, the same command goes on", tested.error().message);
+        return kInterrupted;
+      }
+    }
     ASSIGN_OR_RETURN(opened.info, opened.ledger->begin_run(to_json(options, opened.tasks, model_hash),
                                                            static_cast<int64_t>(opened.tasks.file.tasks.size()), clock.unix_ms()));
   }
@@ -331,6 +370,9 @@ Result<int> run_run(RunOptions options) {
   colony_options.adapter = session->adapter;
   colony_options.rules.gossip = options.gossip;
   colony_options.tested = options.tested;
+  colony_options.own_test = [&ledger, &model_hash](const agent::AgentSpec& spec) { return ledger.own_test(spec, model_hash); };
+  colony_options.rules.priors = options.priors;
+  colony_options.routes = *routes;
   if (options.half_life_days) colony_options.rules.half_life_ms = std::max<uint64_t>(1, static_cast<uint64_t>(*options.half_life_days * 24 * 3600 * 1000));
   if (options.quorum) {
     colony_options.rules.quorum.emplace();

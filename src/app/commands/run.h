@@ -26,6 +26,9 @@ struct RunOptions {
   bool quorum = false;           // votes instead of one answer a task
   bool gossip = true;            // nodes share what they learn
   bool tested = true;            // new agents begin with what they showed in tests
+  bool priors = true;            // and lean to tasks like what they say of themselves
+  std::string held_out;          // tasks on which new agents are tested before the stream; "" = they are not
+  std::vector<std::string> route;  // kind=agent: tasks of that kind go to that agent
   std::optional<double> half_life_days;  // of what was learned; unset: it does not fade with time
   std::optional<uint64_t> budget_tokens;
   std::optional<double> deadline_seconds;
