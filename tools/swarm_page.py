@@ -68,16 +68,16 @@ class Page:
                              f"{against['difference']:+.4f} {interval(against['ci95'])}"])
         self.table("Bids that pay for tokens", ["set", "success for 256 tokens", "mean", "tokens a task", "paired with 0"], rows)
 
-    def tested(self):
+    def tested(self, title, *whose):
         rows = []
         for tasks in ("768", "all"):
             for name, words in SETS:
-                stream = [*words, "--gate", "80", "--policy", "colony,ucb1"] + (["--tasks", tasks] if tasks != "all" else [])
+                stream = [*words, "--gate", "80", *whose, "--policy", "colony,ucb1"] + (["--tasks", tasks] if tasks != "all" else [])
                 plain, ucb1, tested = self.recorded(*stream)
                 self.tested_row(rows, name, tasks, plain, ucb1, tested)
-        plain, ucb1, tested = self.recorded(*SETS[1][1], "--gate", "80", "--policy", "colony,ucb1", "--arrival")
+        plain, ucb1, tested = self.recorded(*SETS[1][1], "--gate", "80", *whose, "--policy", "colony,ucb1", "--arrival")
         self.tested_row(rows, SETS[1][0] + ", arrival", "all", plain, ucb1, tested)
-        self.table("Agents that come with a test of 80 held-out questions", ["set", "tasks", "`ucb1`", "`colony`", "`colony`, tested", "second half", "second half, tested", "tested, paired with `colony`"], rows)
+        self.table(title, ["set", "tasks", "`ucb1`", "`colony`", "`colony`, tested", "second half", "second half, tested", "tested, paired with `colony`"], rows)
 
     def tested_row(self, rows, name, tasks, plain, ucb1, tested):
         against = tested["against"]
@@ -125,7 +125,8 @@ class Page:
                 regret = line["regret_ci95"]
                 rows.append([variant, f"`{line['policy']}`", f"{line['regret']:.0f} ±{(regret[1] - regret[0]) / 2:.0f}", share(line["second_half"])])
         self.table("Synthetic bench of changing experts: total regret", ["variant", "policy", "regret", "mean score, second half"], rows)
-        self.tested()
+        self.tested("Agents that come with a test of 80 held-out questions")
+        self.tested("Agents whose own home tested them on 80 held-out questions", "--own-test")
         self.costs()
         self.parts()
         page = self.options.page.read_text()
