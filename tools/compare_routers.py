@@ -3,7 +3,7 @@
 
 Every agent answers every task once (kept in WORK, so that the next call begins there). From these outcomes come
   table              kind -> the agent with the best mean on the held-out tasks; knows the kinds
-  nearest neighbour  the agent with the best mean on the K held-out tasks nearest by tf-idf of words; K = 1, 3, 5
+  nearest neighbour  the agent with the best mean on the K held-out tasks nearest by tf-idf of words, each by its cosine; K = 1, 3, 5, 10
   best single agent  of the held-out tasks; and of the stream, which nobody knows before
   oracle by kind     the best agent of each kind of the stream, in hindsight; by task: of each task
   random             the mean of all agents
@@ -25,7 +25,7 @@ import sys
 import tempfile
 import tomllib
 
-NEIGHBOURS = (1, 3, 5)
+NEIGHBOURS = (1, 3, 5, 10)
 
 
 def call(words, quiet=True):
@@ -78,9 +78,10 @@ class Nearest:
         return {word: x / norm for word, x in row.items()}
 
     def find(self, text, k):
+        """(index, cosine), nearest first."""
         row = self.vector(text)
         near = [(sum(x * other.get(word, 0) for word, x in row.items()), -i) for i, other in enumerate(self.rows)]
-        return [-i for _, i in sorted(near, reverse=True)[:k]]
+        return [(-i, cosine) for cosine, i in sorted(near, reverse=True)[:k]]
 
 
 def routers(scores, tasks, held):
@@ -99,7 +100,8 @@ def routers(scores, tasks, held):
     nearest = Nearest([task["prompt"] for task in tasks[:held]])
     found = {i: nearest.find(tasks[i]["prompt"], max(NEIGHBOURS)) for i in stream}
     for k in NEIGHBOURS:
-        out[f"tf-idf, {k} nearest"] = mean(scores[best(found[i][:k])][i] for i in stream)
+        chosen = {i: max(agents, key=lambda agent: (sum(scores[agent][row] * cosine for row, cosine in found[i][:k]), agent)) for i in stream}
+        out[f"tf-idf, {k} nearest"] = mean(scores[chosen[i]][i] for i in stream)
     single = best(range(held))
     out[f"best single agent of the test ({single})"] = mean(scores[single][i] for i in stream)
     single = best(stream)

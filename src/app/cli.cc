@@ -151,7 +151,7 @@ int run_cli(int argc, char** argv) {
     v.add_flag("--full", run.full, "result lines with prompt, expected and raw, the model's text before the agent's after()");
     v.add_option("--nodes", run.nodes, "swarm nodes in this process")->transform(whole(1, 64));
     v.add_flag("--no-gossip{false}", run.gossip, "each node keeps what it learns to itself");
-    v.add_flag("--no-tested{false}", run.tested, "agents begin with nothing, also where colony eval --keep has tested them");
+    v.add_flag("--no-tested{false}", run.tested, "no test counts, neither this home's nor one that an agent brings along");
     v.add_flag("--no-priors{false}", run.priors, "what agents say of themselves (description, skills, examples) does not count");
     v.add_option("--held-out", run.held_out, "task lines on which agents that this home has not tested yet are tested before the stream begins");
     v.add_option("--route", run.route, "KIND=AGENT: tasks of this kind go to this agent, while it can answer; may be given again")->allow_extra_args(false);
@@ -246,7 +246,7 @@ int run_cli(int argc, char** argv) {
     v.add_option("--agent", eval.agent, "this agent (default: the base model with the template's default)");
     v.add_flag("--each", eval.each, "every agent, one after the other");
     v.add_option("--against", eval.against, "the gate: does the agent better than this one, by a paired test over the tasks");
-    v.add_flag("--keep", eval.keep, "keep what the agents showed in their folders (tested.json): a colony that meets them for the first time begins with it; with --against only of those that pass");
+    v.add_flag("--keep", eval.keep, "keep what the agents showed: in this home's ledger, where it weighs as outcomes do, and in their folders (tested.json), a quarter of that in other homes; with --against only of those that pass");
     v.add_option("--agents", eval.agents, "folder of agents (default: ./agents)");
     add_home(v);
     v.add_flag("--raw", eval.raw, "prompts as they are, without the chat template");
