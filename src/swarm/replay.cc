@@ -1,6 +1,7 @@
 #include "swarm/replay.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 
 #include "base/check.h"
@@ -85,7 +86,13 @@ RecordedCourse::RecordedCourse(const Outcomes& outcomes, const std::vector<Place
     std::swap(order_[i - 1], order_[rng.below(i)]);
   }
   const bool named = std::any_of(outcomes.held_out.begin(), outcomes.held_out.end(), [](uint8_t out) { return out != 0; });
-  if (named) std::stable_partition(order_.begin(), order_.end(), [&](size_t row) { return outcomes.held_out[row] != 0; });
+  if (named) {  // these first, both parts in the order drawn
+    std::vector<size_t> rows;
+    for (const bool out : {true, false}) {
+      std::copy_if(order_.begin(), order_.end(), std::back_inserter(rows), [&](size_t row) { return (outcomes.held_out[row] != 0) == out; });
+    }
+    order_ = std::move(rows);
+  }
   const size_t held = named ? static_cast<size_t>(std::count(outcomes.held_out.begin(), outcomes.held_out.end(), 1)) : options.gate;
   const auto stream = order_.begin() + static_cast<ptrdiff_t>(std::min(held, order_.size()));
   held_out_.assign(order_.begin(), stream);

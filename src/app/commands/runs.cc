@@ -42,23 +42,23 @@ std::string cell(const Json& object, const char* key) {
 
 void print_story(const Json& s) {
   const auto show = [&](const char* what, const char* key) {
-    if (s.contains(key) && !s[key].is_null()) fmt::print("{:<10}{}\n", what, s[key].is_string() ? s[key].get<std::string>() : to_line(s[key]));
+    if (s.contains(key) && !s[key].is_null()) fmt::print("{:<11}{}\n", what, s[key].is_string() ? s[key].get<std::string>() : to_line(s[key]));
   };
-  fmt::print("{:<10}{} of {}, kind {}, {}\n", "task", s["id"].get<std::string>(), s["run"].get<std::string>(), s["kind"].get<std::string>(), s["state"].get<std::string>());
+  fmt::print("{:<11}{} of {}, kind {}, {}\n", "task", s["id"].get<std::string>(), s["run"].get<std::string>(), s["kind"].get<std::string>(), s["state"].get<std::string>());
   show("prompt", "prompt");
   show("node", "node");
   fmt::print("\n");
   std::vector<std::vector<std::string>> bids{{"BID OF", "BID", "P", "TOKENS"}};
   for (const auto& bid : s["bids"]) bids.push_back({cell(bid, "agent"), cell(bid, "bid"), cell(bid, "p"), cell(bid, "tokens")});
   std::fputs(table(bids).c_str(), stdout);
-  fmt::print("{:<10}{}\n\n", "reason", s["reason"].get<std::string>());
+  fmt::print("{:<11}{}\n\n", "reason", s["reason"].get<std::string>());
   std::vector<std::vector<std::string>> attempts{{"ATTEMPT", "TOKENS", "MS", "ENDED"}};
   for (const auto& one : s["attempts"]) {
     const bool fault = one.contains("error") && (!one.contains("blamed") || one["blamed"] == true);
     attempts.push_back({cell(one, "agent"), cell(one, "tokens"), cell(one, "ms"), !one.contains("error") ? "answered" : fmt::format("{}: {}", fault ? "failed" : "stopped", cell(one, "error"))});
   }
   std::fputs(table(attempts).c_str(), stdout);
-  for (const auto& one : s["deposits"]) fmt::print("deposit   {} {} ({})\n", cell(one, "agent"), cell(one, "score"), cell(one, "generation"));
+  for (const auto& one : s["deposits"]) fmt::print("{:<11}{} {} ({})\n", "deposit", cell(one, "agent"), cell(one, "score"), cell(one, "generation"));
   fmt::print("\n");
   show("agent", "agent");
   show("generation", "generation");
@@ -69,7 +69,7 @@ void print_story(const Json& s) {
   show("success", "success");
   show("error", "error");
   const Json& cost = s["cost"];
-  fmt::print("{:<10}{} prompt tokens, {} completion tokens, {:.1f} ms\n", "cost", to_line(cost["prompt_tokens"]), to_line(cost["completion_tokens"]), cost["ms"].get<double>());
+  fmt::print("{:<11}{} prompt tokens, {} completion tokens, {:.1f} ms\n", "cost", to_line(cost["prompt_tokens"]), to_line(cost["completion_tokens"]), cost["ms"].get<double>());
 }
 
 }  // namespace
